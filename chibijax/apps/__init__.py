@@ -1,0 +1,1 @@
+"""What a user runs on trained models: the command line and its parts."""

@@ -1,0 +1,147 @@
+"""The `chibijax` command. Errors a user can mend: one sentence, exit code 2.
+
+Heavy modules are imported inside the commands, so that `--help` is instant.
+"""
+
+import pathlib
+import sys
+import time
+from typing import Annotated, NoReturn
+
+import typer
+
+from chibijax import __version__
+
+# Left, top and side in pixels of her head and collar in scikit-image's photo.
+ASTRONAUT_FACE = (112, 0, 224)
+
+app = typer.Typer(
+  add_completion=False,
+  no_args_is_help=True,
+  pretty_exceptions_enable=False,
+  help="Turns photos of faces into chibi avatars.",
+)
+
+
+def _print_version(wanted: bool) -> bool:
+  if wanted:
+    typer.echo(f"chibijax {__version__}")
+    raise typer.Exit
+  return wanted
+
+
+@app.callback()
+def options(
+  version: Annotated[
+    bool,
+    typer.Option(
+      "--version",
+      callback=_print_version,
+      is_eager=True,
+      help="Print the version and exit.",
+    ),
+  ] = False,
+) -> None:
+  """Turns photos of faces into chibi avatars."""
+
+
+@app.command()
+def stylize(
+  photos: Annotated[
+    pathlib.Path,
+    typer.Argument(
+      metavar="PHOTO_OR_FOLDER", help="One photo, or a folder of photos."
+    ),
+  ],
+  out: Annotated[
+    pathlib.Path,
+    typer.Argument(metavar="OUT", help="A PNG name or a folder."),
+  ],
+  workdir: Annotated[
+    pathlib.Path,
+    typer.Option(help="The folder of a training (python -m chibijax.main)."),
+  ],
+  direction: Annotated[
+    str, typer.Option(help="a2b: photo to chibi; b2a: the other way.")
+  ] = "a2b",
+  size: Annotated[
+    int | None,
+    typer.Option(help="Side in pixels; by default the training's."),
+  ] = None,
+  batch: Annotated[int, typer.Option(help="Photos a batch.")] = 8,
+  crop: Annotated[
+    bool,
+    typer.Option(help="Crop to a square, or keep the whole photo."),
+  ] = True,
+  overwrite: Annotated[
+    bool, typer.Option(help="Replace pictures that exist.")
+  ] = False,
+) -> None:
+  """Turns a photo, or a folder of them, with a trained network."""
+  from chibijax.apps import stylize as stylizing
+  from chibijax.errors import UserError
+
+  start = time.perf_counter()
+  try:
+    pairs = stylizing.plan(photos, out)
+    stylizer = stylizing.load(
+      workdir, direction=direction, size=size, batch=min(batch, len(pairs))
+    )
+    report = stylizing.run(pairs, stylizer, crop=crop, overwrite=overwrite)
+  except UserError as error:
+    _fail(str(error))
+  for photo, reason in report.skipped.items():
+    typer.echo(f"skipped {photo}: {reason}", err=True)
+  if not report.written and not report.kept:
+    _fail(f"no picture could be made of {photos}.")
+  if report.kept:
+    typer.echo(
+      f"{len(report.kept)} there already (--overwrite makes them again): "
+      f"{report.kept[0]}"
+    )
+  if report.written:
+    where = report.written[0] if len(report.written) == 1 else out
+    typer.echo(
+      f"{len(report.written)} of {len(pairs)} made at {stylizer.size} px in "
+      f"{time.perf_counter() - start:.1f} s with {stylizer.source}: {where}"
+    )
+
+
+@app.command()
+def sample_photo(
+  out: Annotated[
+    pathlib.Path, typer.Argument(metavar="OUT", help="A PNG name.")
+  ],
+) -> None:
+  """Writes a public-domain photo of a face: astronaut Eileen Collins."""
+  try:
+    from skimage import data
+  except ImportError:
+    _fail("sample-photo needs scikit-image: pip install 'chibijax[app]'.")
+  from chibijax.apps.stylize import save_picture
+  from chibijax.errors import UserError
+
+  left, top, side = ASTRONAUT_FACE
+  try:
+    save_picture(out, data.astronaut()[top : top + side, left : left + side])
+  except UserError as error:
+    _fail(str(error))
+  typer.echo(f"Eileen Collins, photo by NASA (public domain): {out}")
+
+
+def _fail(sentence: str) -> NoReturn:
+  """Ends the command with one sentence and exit code 2."""
+  typer.echo(f"chibijax: {sentence}", err=True)
+  raise typer.Exit(2)
+
+
+def main() -> None:
+  """Runs the command line."""
+  try:
+    app()
+  except KeyboardInterrupt:
+    sys.exit(130)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,115 @@
+"""Optimisers and schedules from a config, and averaged parameters.
+
+A schedule is a function of the optimiser's own count, which is saved with its
+state: a resumed run continues on the same curve.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from chibijax.core.types import Axis
+from chibijax.errors import UserError
+
+
+def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
+  """Builds the learning rate as a function of the step.
+
+  Args:
+    config: `lr` (the base rate), `schedule` and, for `linear_decay`,
+      `decay_start`, the fraction of the run in [0, 1) at which the decay to
+      zero begins (0.5 in CycleGAN, Zhu et al. 2017, section 4).
+    total_steps: number of steps of the whole run, >= 1.
+
+  Returns:
+    A schedule: int step -> float learning rate.
+
+  Raises:
+    UserError: for an unknown schedule or a `decay_start` out of range.
+  """
+  if config.schedule == "constant":
+    return optax.constant_schedule(config.lr)
+  if config.schedule == "cosine":
+    return optax.cosine_decay_schedule(config.lr, total_steps)
+  if config.schedule == "linear_decay":
+    if not 0 <= config.decay_start < 1:
+      raise UserError(
+        f"optim.decay_start is {config.decay_start}, expected a fraction in "
+        "[0, 1)."
+      )
+    begin = round(config.decay_start * total_steps)
+    return optax.linear_schedule(
+      config.lr,
+      0.0,
+      transition_steps=total_steps - begin,
+      transition_begin=begin,
+    )
+  raise UserError(
+    f"optim.schedule is {config.schedule!r}, expected 'constant', 'cosine' or "
+    "'linear_decay'."
+  )
+
+
+def make(
+  config: Any, total_steps: int, axis: Axis | None = None
+) -> optax.GradientTransformation:
+  """Builds an optimiser.
+
+  Under `pmap` the gradients of the shards are averaged first; under `jit` the
+  compiler does that by itself, since the loss is a mean over the global batch.
+
+  Args:
+    config: `name` ("adam", "adamw" or "sgd"), the schedule's fields,
+      `b1`, `b2`, `eps`, `weight_decay` (adamw) and `clip`, the largest global
+      gradient norm (0: no clipping).
+    total_steps: number of steps of the whole run.
+    axis: the data axis of the step; None is the global view.
+
+  Returns:
+    The gradient transformation.
+
+  Raises:
+    UserError: for an unknown optimiser.
+  """
+  schedule = make_schedule(config, total_steps)
+  if config.name == "adam":
+    transform = optax.adam(schedule, config.b1, config.b2, config.eps)
+  elif config.name == "adamw":
+    transform = optax.adamw(
+      schedule,
+      config.b1,
+      config.b2,
+      config.eps,
+      weight_decay=config.weight_decay,
+    )
+  elif config.name == "sgd":
+    transform = optax.sgd(schedule, momentum=config.b1)
+  else:
+    raise UserError(
+      f"optim.name is {config.name!r}, expected 'adam', 'adamw' or 'sgd'."
+    )
+  if config.clip > 0:
+    transform = optax.chain(optax.clip_by_global_norm(config.clip), transform)
+  if axis is not None and axis.name is not None:
+    mean = optax.stateless(lambda updates, _: axis.mean(updates))
+    transform = optax.chain(mean, transform)
+  return transform
+
+
+def ema_update(ema: PyTree, params: PyTree, decay: float) -> PyTree:
+  """Moves an exponential moving average one step, in float32.
+
+  Args:
+    ema: the average so far.
+    params: the new parameters, of the same structure.
+    decay: weight of the old average, in [0, 1).
+
+  Returns:
+    decay * ema + (1 - decay) * params.
+  """
+  return jax.tree.map(
+    lambda e, p: decay * e + (1 - decay) * p.astype(jnp.float32), ema, params
+  )

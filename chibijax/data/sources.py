@@ -1,0 +1,278 @@
+"""Sources: random access to examples, each a function of its index alone.
+
+`source[i]` is a dict with `image`, uint8 [size, size, 3] sRGB, and is the same
+on every machine, in every thread and after every restart. Sources pickle, so
+that Grain's worker processes can read them; caches and open files do not
+travel. An example that turns out to be damaged when it is decoded is replaced
+by the next good one, always the same, and counted.
+"""
+
+import abc
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from chibijax import artist
+from chibijax.data import images
+from chibijax.errors import UserError
+
+Example: TypeAlias = dict[str, Any]
+
+_LOG = logging.getLogger(__name__)
+
+
+class DataError(UserError):
+  """A data set cannot be used; the message is one sentence."""
+
+
+class Cache:
+  """Examples kept in memory up to a number of bytes.
+
+  Nothing is evicted: an epoch visits every example once, and under such an
+  order a fixed subset hits in proportion to its size while "least recently
+  used" evicts exactly what comes next.
+  """
+
+  def __init__(self, limit: int) -> None:
+    """Makes an empty cache of at most `limit` bytes."""
+    self.limit = limit
+    self.used = 0
+    self._examples: dict[int, Example] = {}
+    self._lock = threading.Lock()
+
+  def __reduce__(self) -> tuple[type["Cache"], tuple[int]]:
+    return Cache, (self.limit,)
+
+  def get(self, index: int) -> Example | None:
+    """Returns a copy of the dict, whose arrays are shared and read-only."""
+    example = self._examples.get(index)
+    return None if example is None else dict(example)
+
+  def put(self, index: int, example: Example) -> None:
+    """Keeps an example if there is room."""
+    arrays = [x for x in example.values() if isinstance(x, np.ndarray)]
+    size = sum(x.nbytes for x in arrays)
+    with self._lock:
+      if index in self._examples or self.used + size > self.limit:
+        return
+      self.used += size
+      for array in arrays:
+        array.flags.writeable = False
+      self._examples[index] = dict(example)
+
+
+class Source(abc.ABC):
+  """Random access with replacement of damaged examples and a memory cache."""
+
+  def __init__(self, cache_bytes: int = 0) -> None:
+    """Starts with nothing cached and nothing known to be damaged."""
+    self.cache = Cache(cache_bytes)
+    self.damaged: dict[int, str] = {}
+    self._loader: Callable[[int], Example] | None = None
+
+  def __getstate__(self) -> dict[str, Any]:
+    return self.__dict__ | {"_loader": None}
+
+  def load_by(self, loader: Callable[[int], Example]) -> None:
+    """Has `load` called elsewhere, such as in a worker process.
+
+    Args:
+      loader: gives what `load` gives, and raises what it raises.
+    """
+    self._loader = loader
+
+  @abc.abstractmethod
+  def __len__(self) -> int:
+    """Number of examples."""
+
+  @abc.abstractmethod
+  def load(self, index: int) -> Example:
+    """Makes one example.
+
+    Args:
+      index: in [0, len).
+
+    Returns:
+      The example.
+
+    Raises:
+      ImageError: if the example is damaged.
+    """
+
+  @property
+  @abc.abstractmethod
+  def description(self) -> str:
+    """What the source holds and what it left out, without a full stop."""
+
+  def __getitem__(self, index: int) -> Example:
+    """Returns an example, or the next one that can be decoded.
+
+    Args:
+      index: in [0, len).
+
+    Returns:
+      The example.
+
+    Raises:
+      IndexError: if the index is out of range.
+      DataError: if no example at all can be decoded.
+    """
+    count = len(self)
+    if not 0 <= index < count:
+      raise IndexError(f"index {index} is not in [0, {count}).")
+    example = self.cache.get(index)
+    if example is not None:
+      return example
+    load = self._loader or self.load
+    for candidate in itertools.chain(range(index, count), range(index)):
+      if candidate in self.damaged:
+        continue
+      try:
+        example = load(candidate)
+      except images.ImageError as error:
+        self.damaged[candidate] = str(error)
+        _LOG.warning("Replaced by the next picture: %s", error)
+      else:
+        self.cache.put(index, example)
+        return example
+    raise DataError(
+      f"None of the {count} pictures can be decoded; the first error was:"
+      f" {self.damaged[index]}"
+    )
+
+  def _damage(self) -> str:
+    """The end of a description: what failed while decoding, so far."""
+    count = len(self.damaged)
+    return f", {count} replaced as damaged" if count else ""
+
+
+class ArtistSource(Source):
+  """Characters drawn on the fly by `chibijax.artist`; nothing is stored.
+
+  Example i of a seed is the same character in both domains: a source of
+  portraits and one of chibis with equal seeds are exactly paired, and with
+  different seeds they share no character.
+  """
+
+  def __init__(
+    self,
+    domain: Literal["chibi", "portrait"],
+    size: int,
+    *,
+    seed: int = 0,
+    examples: int = 10_000,
+    body: bool = False,
+    extras: bool = False,
+    cache_bytes: int = 0,
+  ) -> None:
+    """Describes the drawings; nothing is drawn yet.
+
+    Args:
+      domain: "chibi" or "portrait".
+      size: side of the pictures, in pixels.
+      seed: non-negative; with the index it decides everything.
+      examples: number of characters.
+      body: draw chibis as whole figures, two heads tall.
+      extras: add `landmarks` float32 [68, 2] in pixels, `masks` (dict of bool
+        [size, size]) and `attributes` to each example.
+      cache_bytes: memory for finished drawings; they cost ten milliseconds
+        or more each, so that a small set is worth keeping.
+
+    Raises:
+      DataError: if an argument is out of range.
+    """
+    super().__init__(cache_bytes)
+    if domain not in ("chibi", "portrait"):
+      raise DataError(f"domain must be chibi or portrait, got {domain!r}.")
+    if size < 1 or examples < 1 or seed < 0:
+      raise DataError(
+        "an artist source needs size >= 1, examples >= 1 and seed >= 0, got"
+        f" {size}, {examples} and {seed}."
+      )
+    self.domain = domain
+    self.size = size
+    self.seed = seed
+    self.examples = examples
+    self.body = body
+    self.extras = extras
+
+  def __len__(self) -> int:
+    return self.examples
+
+  def attributes(self, index: int) -> artist.Attributes:
+    """The character that example `index` shows."""
+    return artist.sample_attributes(np.random.default_rng([self.seed, index]))
+
+  def load(self, index: int) -> Example:
+    """Draws one character; see `Source.load`."""
+    attributes = self.attributes(index)
+    if self.domain == "chibi":
+      drawing = artist.draw_chibi(
+        attributes, self.size, body=self.body, masks=self.extras
+      )
+    else:
+      # Light, pose and noise: a stream apart from that of the attributes.
+      stream = np.random.SeedSequence([self.seed, index], spawn_key=(1,))
+      drawing = artist.draw_portrait(
+        attributes,
+        self.size,
+        seed=int(stream.generate_state(1)[0]),
+        masks=self.extras,
+      )
+    example: Example = {"image": drawing.rgb()}
+    if self.extras:
+      example["landmarks"] = drawing.landmarks
+      example["masks"] = drawing.masks
+      example["attributes"] = attributes
+    return example
+
+  @property
+  def description(self) -> str:
+    """For example "artist: 4000 chibi drawings (seed 0)"."""
+    return f"artist: {self.examples} {self.domain} drawings (seed {self.seed})"
+
+
+class JointSource(Source):
+  """Examples that take one picture each from several sources, by name.
+
+  Two sources make pairs: example i shows picture i of both. If one of its
+  pictures is damaged, an example is replaced as a whole.
+  """
+
+  def __init__(
+    self, sources: Mapping[str, Source], *, cache_bytes: int = 0
+  ) -> None:
+    """Joins sources index by index.
+
+    Args:
+      sources: equally long sources by the name that their `image` gets.
+      cache_bytes: memory for finished examples.
+
+    Raises:
+      DataError: if the lengths differ.
+    """
+    super().__init__(cache_bytes)
+    lengths = [len(source) for source in sources.values()]
+    if len(set(lengths)) != 1:
+      raise DataError(f"paired sources must be equally long, got {lengths}.")
+    self.sources = dict(sources)
+    self._length = lengths[0]
+
+  def __len__(self) -> int:
+    return self._length
+
+  def load(self, index: int) -> Example:
+    """Loads every picture; see `Source.load`."""
+    return {
+      name: source.load(index)["image"] for name, source in self.sources.items()
+    }
+
+  @property
+  def description(self) -> str:
+    """The sources' descriptions by name."""
+    parts = (f"{k}: {x.description}" for k, x in self.sources.items())
+    return ", ".join(parts) + self._damage()

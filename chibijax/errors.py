@@ -1,0 +1,9 @@
+"""The one exception that is meant for a person to read.
+
+Every layer may import this module. The commands print a `UserError` as one
+sentence without a traceback; any other exception is a bug and keeps its own.
+"""
+
+
+class UserError(ValueError):
+  """A mistake or condition that the user can mend, said in one sentence."""

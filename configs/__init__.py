@@ -1,0 +1,1 @@
+"""One file = one experiment; `common.base()` holds what they share."""

@@ -1,0 +1,98 @@
+"""What every experiment has: the loop's settings and the data's layout.
+
+An experiment's file calls `base()` and changes what differs. Every value can
+be set on the command line (`--config.data.batch_size=4`). Sequences are
+tuples, because ml_collections cannot override lists.
+"""
+
+from ml_collections import ConfigDict
+
+
+def base() -> ConfigDict:
+  """Makes the settings that the loop, the checkpoints and the data read."""
+  return ConfigDict(
+    {
+      "task": "",  # a module of chibijax.tasks
+      "seed": 0,
+      "total_steps": 100_000,
+      "parallel": "jit",  # or "pmap"
+      "precision": "float32",  # the networks' compute dtype, or "bfloat16"
+      "ema": 0.0,  # decay of the averaged weights; 0: none
+      # Steps between log lines, evaluations and checkpoints.
+      "log_every": 50,
+      "eval_every": 5_000,
+      "save_every": 5_000,
+      "keep": 3,  # newest checkpoints kept
+      "profile": (0, 0),  # first step and number of steps traced; 0: none
+      # What may differ between two starts of one run: it changes no result.
+      "free": (
+        "log_every",
+        "eval_every",
+        "save_every",
+        "keep",
+        "profile",
+        "data.workers",
+        "data.threads",
+        "data.cache_mb",
+      ),
+      "data": _data(),
+      "augment": _augment(),
+      "optim": _optim(),
+      "model": {},
+      "loss": {},
+    }
+  )
+
+
+def _data() -> dict:
+  return {
+    # "artist" (drawn on the fly), "folder" or "tfds"; path_* is the folder,
+    # or the TFDS name; domain_* is what the artist draws.
+    "source_a": "artist",
+    "source_b": "artist",
+    "path_a": "",
+    "path_b": "",
+    "domain_a": "portrait",
+    "domain_b": "chibi",
+    "body": False,  # the artist's chibis as whole figures
+    "image_key_a": "image",  # feature of a TFDS data set
+    "image_key_b": "image",
+    "tfds_dir": "",  # "": TFDS's default
+    "paired": False,
+    # How a picture becomes a square: center, top, letterbox or stretch.
+    "fit_a": "center",
+    "fit_b": "center",
+    "background": (255, 255, 255),  # under transparency and letterbox bars
+    "min_side": 16,  # smaller pictures of a folder are skipped, in pixels
+    "size": 256,
+    "load_size": 286,  # resized to this, then cropped to `size`
+    "crop": True,
+    "flip": True,
+    "batch_size": 1,  # global: over all devices and hosts
+    "examples": 10_000,  # drawn per domain for training
+    "eval_examples": 64,  # held out, at most
+    "eval_fraction": 0.1,  # of a folder that has no split of its own
+    "seed": 0,  # of the artist's characters
+    "threads": 0,  # 0: one per core, at most 8
+    "workers": 0,  # processes; 0: threads only
+    "cache_mb": 512,  # of decoded or drawn pictures, per process
+  }
+
+
+def _augment() -> dict:
+  # Photometric strengths, used on the device; 0: off.
+  return {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+
+
+def _optim() -> dict:
+  return {
+    "name": "adam",
+    "lr": 2e-4,
+    "b1": 0.9,
+    "b2": 0.999,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "schedule": "constant",  # or "linear_decay", "cosine"
+    "decay_start": 0.5,  # fraction of the run, for "linear_decay"
+    "clip": 0.0,  # largest global gradient norm; 0: none
+  }

@@ -1,0 +1,58 @@
+"""How every test runs: 4 fake CPU devices, shape checks on, strict promotion.
+
+The settings below must be made before JAX starts its backend and before any
+module of the package is imported, so they stand at the top of this file.
+"""
+
+import os
+import pathlib
+import tempfile
+
+# Eight threads for four devices: with fewer, XLA:CPU's collectives can wait for
+# each other forever (each of the devices' programs holds a thread).
+os.environ.setdefault("NPROC", "8")
+
+import flax.struct
+import jax
+import jaxtyping
+import pytest
+from absl import flags
+
+DEVICES = 4
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+jax.config.update("jax_num_cpu_devices", DEVICES)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Many tests train the same small model: it is compiled once a session. A folder
+# of this process's own, because a writable cache must not be shared.
+_CACHE = tempfile.TemporaryDirectory(prefix="chibijax-compiled-")
+jax.config.update("jax_compilation_cache_dir", _CACHE.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+# Grain's worker processes refuse to start before absl flags are parsed.
+flags.FLAGS.mark_as_parsed()
+jaxtyping.install_import_hook("chibijax", "beartype.beartype")
+# Fields of a pytree hold arrays, but also shardings, shapes or None: JAX builds
+# the class anew around whatever its leaves became.
+flax.struct.PyTreeNode.__no_type_check__ = True
+
+
+def pytest_configure(config: pytest.Config) -> None:
+  """Runs on the CPU unless GPU tests are asked for (`-m gpu`)."""
+  if "gpu" not in config.option.markexpr.replace("not gpu", ""):
+    jax.config.update("jax_platforms", "cpu")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+  """Skips GPU tests where there is no GPU."""
+  if item.get_closest_marker("gpu") and jax.default_backend() != "gpu":
+    pytest.skip(f"needs a GPU; JAX's backend is {jax.default_backend()}")
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> pathlib.Path:
+  """The folder of shared photos, chibis and weights, or a skip."""
+  given = os.environ.get("CHIBIJAX_SHARED")
+  path = pathlib.Path(given) if given else ROOT.parent / "shared" / "data"
+  if not path.is_dir():
+    pytest.skip(f"no shared data: {path} is missing (set CHIBIJAX_SHARED)")
+  return path
