@@ -24,7 +24,7 @@ from chibijax.errors import UserError
 from chibijax.metrics import psnr_ssim
 
 # The pictures that are judged, and what they are judged by when it is known.
-OUTPUT, TARGET = "image/chibi", "image/target"
+OUTPUT, TARGET = "image/output", "image/target"
 
 
 def run_eval(

@@ -159,7 +159,7 @@ def test_the_relaunch_ends_with_the_same_bits(pair, stopped, tmp_path):
   assert losses(moved) == losses(pair)
 
 
-def test_the_relaunch_may_have_another_process_count(single, stopped, tmp_path):
+def test_the_relaunch_may_have_another_process_count(pair, stopped, tmp_path):
   moved = tmp_path / "run"
   shutil.copytree(stopped, moved)
   # This process has one process's four devices: what is restored is the same

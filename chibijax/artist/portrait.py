@@ -51,6 +51,7 @@ from chibijax.artist.portrait_scene import Layer, Scene
 from chibijax.artist.portrait_shading import (
   Light,
   normalize,
+  product,
   shade,
   value_noise,
 )
@@ -183,7 +184,7 @@ def _oil(face: Face, g: Grid) -> Float32[np.ndarray, "h w"]:
   p = np.array(spots, np.float32)
   across = np.exp(-0.5 * ((g.u - p[:, 0:1]) / p[:, 2:3]) ** 2)
   down = np.exp(-0.5 * ((g.v[:, 0] - p[:, 1:2]) / p[:, 3:4]) ** 2)
-  return 0.20 + 0.75 * ((down * p[:, 4:5]).T @ across)
+  return 0.20 + 0.75 * product((down * p[:, 4:5]).T, across)
 
 
 def _light_scene(
@@ -253,15 +254,17 @@ def _warp(
   units = (nodes - np.array(CENTER, np.float32)) * np.float32(1 / UNIT)
   source = to_pixels(unposed(units, a), fine).transpose(2, 0, 1)
   w = _hat_weights(size)
-  at = np.clip(w @ source @ w.T - 0.5, 0, fine - 1.001)
-  low = at.astype(np.int32)
+  at = np.stack([product(w @ axis, w.T) for axis in source])
+  at = np.clip(at - 0.5, 0, fine - 1.001)
+  low = at.astype(np.intp)
   fx, fy = (at - low).astype(np.float32)
   index = (low[1] * fine + low[0]).ravel()
   flat = planes.reshape(channels, -1)
   fx, fy = fx.ravel(), fy.ravel()
-  top = flat[:, index]
-  top += (flat[:, index + 1] - top) * fx
-  bottom = flat[:, index + fine]
-  bottom += (flat[:, index + fine + 1] - bottom) * fx
+  # `take` is several times faster than indexing with an array.
+  top = flat.take(index, 1)
+  top += (flat.take(index + 1, 1) - top) * fx
+  bottom = flat.take(index + fine, 1)
+  bottom += (flat.take(index + (fine + 1), 1) - bottom) * fx
   top += (bottom - top) * fy
   return top.reshape(channels, size, size)

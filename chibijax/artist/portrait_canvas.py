@@ -53,18 +53,24 @@ def to_pixels(points: np.ndarray, size: int) -> np.ndarray:
   return (points * UNIT + np.array(CENTER, np.float32)) * np.float32(size)
 
 
-@functools.lru_cache(maxsize=16)
-def _spline_basis(steps: int) -> np.ndarray:
-  t = np.arange(steps, dtype=np.float32) / steps
-  return 0.5 * np.stack(
-    [
-      -t + 2 * t**2 - t**3,
-      2 - 5 * t**2 + 3 * t**3,
-      t + 4 * t**2 - 3 * t**3,
-      -(t**2) + t**3,
-    ],
-    axis=1,
-  ).astype(np.float32)
+@functools.lru_cache(maxsize=128)
+def _spline_matrix(count: int, closed: bool, steps: int) -> np.ndarray:
+  """Weights [points of the curve, count] of the Catmull-Rom knots."""
+  t = np.arange(steps) / steps
+  basis = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3]
+  basis += [t + 4 * t**2 - 3 * t**3, -(t**2) + t**3]
+  spans = count if closed else count - 1
+  out = np.zeros((spans, steps, count))
+  for span in range(spans):
+    for k, weights in enumerate(basis):
+      knot = span + k - 1
+      # An open curve repeats its ends.
+      knot = knot % count if closed else min(max(knot, 0), count - 1)
+      out[span, :, knot] += 0.5 * weights
+  out = out.reshape(-1, count)
+  if not closed:
+    out = np.concatenate([out, np.eye(count)[-1:]])
+  return out.astype(np.float32)
 
 
 def spline(
@@ -75,27 +81,20 @@ def spline(
 ) -> Points:
   """Catmull-Rom curve through the points, flattened to a polyline."""
   p = np.asarray(points, np.float32)
-  if closed:
-    window = np.stack(
-      [np.roll(p, 1, 0), p, np.roll(p, -1, 0), np.roll(p, -2, 0)]
-    )
-    return np.einsum("sk,knd->nsd", _spline_basis(steps), window).reshape(-1, 2)
-  q = np.concatenate([p[:1], p, p[-1:]])
-  window = np.stack([q[:-3], q[1:-2], q[2:-1], q[3:]])
-  curve = np.einsum("sk,knd->nsd", _spline_basis(steps), window)
-  return np.concatenate([curve.reshape(-1, 2), p[-1:]])
+  return _spline_matrix(len(p), closed, steps) @ p
 
 
 def mirror(points: np.ndarray | list) -> Points:
   """Reflects points in the face's midline, keeping their order."""
-  return np.asarray(points, np.float32) * np.array([-1, 1], np.float32)
+  out = np.array(points, np.float32)
+  out[..., 0] *= -1
+  return out
 
 
 def ellipse(u: float, v: float, a: float, b: float, n: int = 28) -> Points:
   """Polygon of an ellipse."""
-  return _circle(n) * np.array([a, b], np.float32) + np.array(
-    [u, v], np.float32
-  )
+  # The multiplication leaves float32 from float64 factors.
+  return (_circle(n) * (a, b) + (u, v)).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=16)
@@ -110,6 +109,12 @@ def _swell(n: int, start: float, end: float) -> np.ndarray:
   return np.interp(t, [0, 0.35, 0.65, 1], [start, 1, 1, end]).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=128)
+def _neighbours(count: int) -> tuple[np.ndarray, np.ndarray]:
+  at = np.arange(count)
+  return np.minimum(at + 1, count - 1), np.maximum(at - 1, 0)
+
+
 def stroke(
   curve: np.ndarray, width: float, start: float = 1.0, end: float = 1.0
 ) -> Points:
@@ -122,15 +127,20 @@ def stroke(
     end: width at the last point, relative to `width`.
   """
   curve = np.asarray(curve, np.float32)
-  step = np.empty_like(curve)
-  step[1:-1] = curve[2:] - curve[:-2]
-  step[0] = curve[1] - curve[0]
-  step[-1] = curve[-1] - curve[-2]
-  scale = _swell(len(curve), start, end) * np.float32(0.5 * width)
-  scale /= np.sqrt(step[:, 0] ** 2 + step[:, 1] ** 2) + np.float32(1e-6)
-  half = step[:, ::-1] * scale[:, None]
-  half[:, 0] *= -1
-  return np.concatenate([curve + half, (curve - half)[::-1]])
+  count = len(curve)
+  after, before = _neighbours(count)
+  step = curve.take(after, 0)
+  step -= curve.take(before, 0)
+  x, y = step[:, 0], step[:, 1]
+  scale = _swell(count, start, end) * np.float32(0.5 * width)
+  scale /= np.sqrt(x * x + y * y) + np.float32(1e-6)
+  out = np.concatenate([curve, curve[::-1]])
+  x, y = x * scale, y * scale
+  out[:count, 0] -= y
+  out[:count, 1] += x
+  out[count:, 0] += y[::-1]
+  out[count:, 1] -= x[::-1]
+  return out
 
 
 class Canvas:
@@ -138,6 +148,7 @@ class Canvas:
 
   def __init__(self, size: int):
     self.size = size
+    self._shift = np.array(CENTER, np.float32) * np.float32(size)
 
   def coverage(
     self, *polygons: np.ndarray, blur: float = 0.0
@@ -152,7 +163,8 @@ class Canvas:
       The box (row and column slices) and the coverage 0..1 in it, or None
       where nothing lies in the picture.
     """
-    pixels = to_pixels(np.concatenate(polygons), self.size)
+    pixels = np.concatenate(polygons) if len(polygons) > 1 else polygons[0]
+    pixels = pixels * np.float32(UNIT * self.size) + self._shift
     soft = blur * UNIT * self.size
     margin = 1 + math.ceil(2 * soft)
     low, high = pixels.min(0).tolist(), pixels.max(0).tolist()
@@ -165,7 +177,7 @@ class Canvas:
     image = Image.new("L", ((x1 - x0) * fine, (y1 - y0) * fine))
     draw = ImageDraw.Draw(image)
     # Pillow's pixel centres are at integers.
-    pixels -= np.array([x0 + 0.5 / fine, y0 + 0.5 / fine], np.float32)
+    pixels -= (x0 + 0.5 / fine, y0 + 0.5 / fine)
     pixels *= fine
     flat = pixels.ravel().tolist()
     start = 0
@@ -174,11 +186,12 @@ class Canvas:
       draw.polygon(flat[start:end], fill=255)
       start = end
     image = image.reduce(fine)
-    if soft > 0.3:
+    # The reduction's box softens as much as a Gaussian of 0.3 pixels.
+    if soft > 0.45:
       image = image.filter(ImageFilter.GaussianBlur(soft))
-    out = np.asarray(image).astype(np.float32)
+    out = np.frombuffer(image.tobytes(), np.uint8).astype(np.float32)
     out *= np.float32(1 / 255)
-    return (slice(y0, y1), slice(x0, x1)), out
+    return (slice(y0, y1), slice(x0, x1)), out.reshape(y1 - y0, x1 - x0)
 
   def mask(
     self, *polygons: np.ndarray, blur: float = 0.0
@@ -202,7 +215,12 @@ def paint(
     return
   (rows, columns), cover = part
   target = planes[..., rows, columns]
+  if opacity != 1:
+    cover = cover * np.float32(opacity)
   value = np.asarray(value, np.float32)
+  if value.ndim == 0 and not value:
+    target *= 1 - cover
+    return
   if value.ndim == 1:
     value = value[:, None, None]
-  target += (value - target) * (cover * np.float32(opacity))
+  target += (value - target) * cover

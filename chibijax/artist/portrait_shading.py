@@ -7,11 +7,14 @@ linear light; x right, y down, z towards the camera; heights are in face units
 
 import dataclasses
 import functools
+import math
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 _ENCODE_STEPS = 4096
+# OpenBLAS keeps a product of at most 2^18 multiplications on one thread.
+_ONE_THREAD = 1 << 18
 
 
 @functools.lru_cache(maxsize=1)
@@ -31,13 +34,14 @@ def _encode_table() -> np.ndarray:
 
 def to_linear(srgb: UInt8[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
   """Decodes 8-bit sRGB to linear light in [0, 1] (IEC 61966-2-1)."""
-  return _decode_table()[srgb]
+  return _decode_table().take(srgb)
 
 
 def to_srgb(linear: Float32[np.ndarray, "*s"]) -> Float32[np.ndarray, "*s"]:
   """Encodes linear light, clipped to [0, 1], to sRGB values in 0..255."""
-  index = np.clip(linear, 0, 1) * (_ENCODE_STEPS - 1)
-  return _encode_table()[index.astype(np.int32)]
+  index = np.clip(linear, 0, 1)
+  index *= _ENCODE_STEPS - 1
+  return _encode_table().take(index.astype(np.intp))
 
 
 def hex_to_linear(color: str) -> Float32[np.ndarray, "3"]:
@@ -63,6 +67,42 @@ def smoothstep(
   return t * t * (3 - 2 * t)
 
 
+def product(
+  a: Float32[np.ndarray, "m k"], b: Float32[np.ndarray, "k n"]
+) -> Float32[np.ndarray, "m n"]:
+  """a @ b in tiles so small that the BLAS library starts no threads for them.
+
+  At the sizes of the artist's planes the threads cost a hundred times what the
+  product does, and a data loader keeps every core busy anyway.
+  """
+  (m, k), n = a.shape, b.shape[1]
+  if m * k * n <= _ONE_THREAD:
+    return a @ b
+  rows = max(16, _ONE_THREAD // (k * n))
+  columns = max(16, _ONE_THREAD // (k * rows))
+  out = np.empty((m, n), np.float32)
+  for i in range(0, m, rows):
+    for j in range(0, n, columns):
+      tile = out[i : i + rows, j : j + columns]
+      np.matmul(a[i : i + rows], b[:, j : j + columns], out=tile)
+  return out
+
+
+@functools.lru_cache(maxsize=32)
+def _gaussian_weights(size: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+  """Weights from pixels to nodes [nodes, size] and back [size, nodes].
+
+  Each row is normalised. Two Gaussians of variance sigma^2 / 2 make one of
+  variance sigma^2; between them, nodes sigma apart lose nothing visible.
+  """
+  x = np.arange(size)
+  nodes = np.linspace(0, size - 1, int(np.ceil((size - 1) / sigma)) + 1)
+  w = np.exp(-(((nodes[:, None] - x) / sigma) ** 2))
+  down = w / w.sum(1, keepdims=True)
+  up = w.T / w.T.sum(1, keepdims=True)
+  return down.astype(np.float32), up.astype(np.float32)
+
+
 @functools.lru_cache(maxsize=32)
 def _gaussian_matrix(size: int, sigma: float) -> np.ndarray:
   """[size, size] Gaussian weights, each row normalised."""
@@ -76,13 +116,19 @@ def gaussian_blur(
 ) -> Float32[np.ndarray, "h h"]:
   """Gaussian blur of a square plane; sigma in pixels, edges renormalised.
 
-  Dense weights, one matrix product per axis: at a few hundred pixels this is
-  faster than any sliding window in NumPy, and exact for every sigma.
+  Dense weights, matrix products along each axis: at a few hundred pixels this
+  is faster than any sliding window in NumPy. Wide Gaussians go through coarse
+  nodes.
   """
   if sigma < 0.3:
     return x
-  w = _gaussian_matrix(x.shape[0], round(float(sigma), 2))
-  return w @ x @ w.T
+  size, sigma = x.shape[0], round(float(sigma), 2)
+  if sigma < 2:
+    w = _gaussian_matrix(size, sigma)
+    return product(product(w, x), w.T)
+  down, up = _gaussian_weights(size, sigma)
+  coarse = product(product(down, x), down.T)
+  return product(product(up, coarse), up.T)
 
 
 def normals(
@@ -116,16 +162,6 @@ def normalize(
   return v
 
 
-def _shift(
-  x: Float32[np.ndarray, "h w"], dx: int, dy: int
-) -> Float32[np.ndarray, "h w"]:
-  """x sampled at (row + dy, column + dx); edges repeat."""
-  h, w = x.shape
-  rows = np.clip(np.arange(h) + dy, 0, h - 1)
-  columns = np.clip(np.arange(w) + dx, 0, w - 1)
-  return x.take(rows, 0).take(columns, 1)
-
-
 def cast_shadow(
   height: Float32[np.ndarray, "h w"],
   direction: tuple[float, float, float],
@@ -152,13 +188,19 @@ def cast_shadow(
   flat = max(float(np.hypot(x, y)), 1e-3)
   slope = max(z, 0.05) / flat
   worst = np.zeros_like(height)
+  (h, w), edge = height.shape, math.ceil(reach / pixel) + 1
+  # Beyond the picture its border repeats.
+  rows = np.clip(np.arange(-edge, h + edge), 0, h - 1)
+  columns = np.clip(np.arange(-edge, w + edge), 0, w - 1)
+  wide = height.take(rows, 0).take(columns, 1)
   for i in range(1, steps + 1):
     distance = reach * (i / steps) ** 1.5
     dx = round(x / flat * distance / pixel)
     dy = round(y / flat * distance / pixel)
     if dx == 0 and dy == 0:
       continue
-    excess = _shift(height, dx, dy) - height
+    top, left = edge + dy, edge + dx
+    excess = wide[top : top + h, left : left + w] - height
     excess -= np.float32(slope * distance + 0.02)
     excess *= np.float32(1 / (softness * (distance + 0.12)))
     np.maximum(worst, excess, out=worst)
@@ -172,10 +214,11 @@ def occlusion(
   """Ambient visibility from how far a point lies below its surroundings."""
   out = np.ones_like(height)
   for radius, weight in ((0.06, 1.6), (0.22, 0.8)):
-    around = gaussian_blur(height, radius / pixel)
-    below = np.clip(around - height, 0, 0.5)
-    out -= below * np.float32(weight * strength)
-  return np.clip(out, 0.25, 1)
+    below = gaussian_blur(height, radius / pixel) - height
+    np.clip(below, 0, 0.5, out=below)
+    below *= np.float32(weight * strength)
+    out -= below
+  return np.clip(out, 0.25, 1, out=out)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,9 +383,12 @@ def strand_noise(
   x = s * np.float32(frequency)
   low = np.floor(x)
   t = x - low
-  index = low.astype(np.int32) & (len(table) - 1)
-  a = table[index]
-  return a + (table[(index + 1) & (len(table) - 1)] - a) * t
+  index = low.astype(np.intp) & (len(table) - 1)
+  a = table.take(index)
+  # The table is periodic: "wrap" continues it.
+  t *= table.take(index + 1, mode="wrap") - a
+  t += a
+  return t
 
 
 def value_noise(
@@ -353,7 +399,7 @@ def value_noise(
     np.float32
   )
   weights = _cubic_weights(cells, size)
-  return weights @ grid @ weights.T
+  return np.stack([product(product(weights, x), weights.T) for x in grid])
 
 
 @functools.lru_cache(maxsize=64)

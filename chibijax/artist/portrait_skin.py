@@ -14,6 +14,7 @@ from chibijax.artist.portrait_geometry import Face
 from chibijax.artist.portrait_scene import Layer, Scene
 from chibijax.artist.portrait_shading import (
   hex_to_linear,
+  product,
   smoothstep,
   value_noise,
 )
@@ -89,7 +90,7 @@ def _gaussians(blobs: list[tuple[float, ...]], g: Grid) -> np.ndarray:
   p = np.array(both, np.float32)
   across = np.exp(-0.5 * ((g.u - p[:, 0:1]) / p[:, 2:3]) ** 2)
   down = np.exp(-0.5 * ((g.v[:, 0] - p[:, 1:2]) / p[:, 3:4]) ** 2)
-  return (down * p[:, 4:5]).T @ across
+  return product((down * p[:, 4:5]).T, across)
 
 
 def beard_region(face: Face, g: Grid) -> Float32[np.ndarray, "h w"]:

@@ -22,6 +22,9 @@ from tqdm import tqdm
 
 from chibijax.core.workdir import write_text
 
+# Pictures of a sample grid are enlarged to about this many pixels.
+_SHOWN_SIZE = 128
+
 
 class RunLog:
   """The progress line, JSONL file, TensorBoard events of one run."""
@@ -192,7 +195,7 @@ class ProfilerWindow:
 def image_grid(
   columns: Mapping[str, Float[np.ndarray, "b h w c"]], gap: int = 2
 ) -> UInt8[np.ndarray, "height width 3"]:
-  """Lays pictures out in titled columns.
+  """Lays pictures out in titled columns, small ones enlarged.
 
   Args:
     columns: pictures in [-1, 1] by title; all of one size, 1 or 3 channels.
@@ -201,8 +204,9 @@ def image_grid(
   Returns:
     The grid, sRGB.
   """
+  zoom = max(1, round(_SHOWN_SIZE / next(iter(columns.values())).shape[2]))
   stacks = [
-    np.broadcast_to(p, (*p.shape[:3], 3))
+    np.broadcast_to(p, (*p.shape[:3], 3)).repeat(zoom, 1).repeat(zoom, 2)
     for p in map(np.asarray, columns.values())
   ]
   rows, height, width, _ = stacks[0].shape
@@ -230,8 +234,11 @@ def write_png(path: pathlib.Path, picture: UInt8[np.ndarray, "h w c"]) -> None:
   buffer = io.BytesIO()
   Image.fromarray(picture).save(buffer, "PNG")
   temporary = path.with_name(f".{path.name}.part")
-  temporary.write_bytes(buffer.getvalue())
-  temporary.replace(path)
+  try:
+    temporary.write_bytes(buffer.getvalue())
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def _drop_lines_after(path: pathlib.Path, start: int, total: int) -> None:

@@ -93,10 +93,16 @@ def make(
     )
   if config.clip > 0:
     transform = optax.chain(optax.clip_by_global_norm(config.clip), transform)
-  if axis is not None and axis.name is not None:
-    mean = optax.stateless(lambda updates, _: axis.mean(updates))
-    transform = optax.chain(mean, transform)
-  return transform
+  if axis is None or axis.name is None:
+    return transform
+  # Not a chain: the optimiser's state must be the same tree as under `jit`, so
+  # that a checkpoint serves both.
+  return optax.GradientTransformation(
+    transform.init,
+    lambda grads, state, params=None: transform.update(
+      axis.mean(grads), state, params
+    ),
+  )
 
 
 def ema_update(ema: PyTree, params: PyTree, decay: float) -> PyTree:

@@ -134,9 +134,10 @@ class Task(Protocol):
     """Applies the networks to held-out data.
 
     Returns:
-      `image/NAME`: [B, H, W, 3] pictures in [-1, 1], shown as columns of the
-      sample grid in the dict's order; `metric/NAME`: [B] values per example,
-      which the caller averages. The key of every entry is fixed.
+      `image/NAME`: [B, H, W, 3] pictures in [-1, 1], the columns of the sample
+      grid; `metric/NAME`: [B] values per example, which the caller averages.
+      Where `image/output` has a known truth, `image/target` is it, and the
+      caller adds pixel metrics between the two.
     """
     ...
 

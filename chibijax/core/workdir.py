@@ -105,8 +105,11 @@ def read_config(workdir: str | pathlib.Path) -> ConfigDict:
 def write_text(path: pathlib.Path, text: str) -> None:
   """Writes a file under a temporary name, then renames it."""
   temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  temporary.write_text(text, encoding="utf-8")
-  temporary.replace(path)
+  try:
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
 
 
 def _tuples(value: Any) -> Any:

@@ -317,7 +317,7 @@ def build(config: Any, axis: Axis | None = None) -> CycleGan:
       (width, blocks), `model.discriminator` (width, layers),
       `model.pool_size`, `loss.cycle`, `loss.identity`, `optim`,
       `total_steps`, `precision` (of the networks), `ema`, `augment` and
-      `data.paired` or `paired_eval` (evaluation batches are pairs);
+      `data`;
       optional: `model.generator.remat`, `model.batch_calls`.
     axis: the data axis under pmap; None is the global view of jit.
 
@@ -357,7 +357,7 @@ def build(config: Any, axis: Axis | None = None) -> CycleGan:
     identity=loss.identity,
     pool_size=model.pool_size,
     ema=config.ema,
-    paired=config.get("paired_eval", config.data.paired),
+    paired=_has_targets(config.data),
     batch_calls=model.get("batch_calls", False),
     augment=tuple((k, v) for k, v in config.augment.items() if v > 0),
     axis=axis,
@@ -383,6 +383,11 @@ def translate(
   """
   y = build(config).translate(params, image_ops.to_float(images), direction)
   return image_ops.to_uint8(y)
+
+
+def _has_targets(data: Any) -> bool:
+  """Whether evaluation batches are pairs, as they are of two artists."""
+  return data.paired or data.source_a == data.source_b == "artist"
 
 
 def inference_params(state: TrainState) -> dict[str, Params]:

@@ -60,24 +60,24 @@ def test_plain_lines_without_a_terminal(tmp_path, capsys):
 def test_grid_holds_the_pictures_in_columns(tmp_path):
   rng = np.random.default_rng(0)
   columns = {
-    "photo": rng.uniform(-1, 1, (2, 32, 32, 3)).astype(np.float32),
-    "mask": rng.uniform(-1, 1, (2, 32, 32, 1)).astype(np.float32),
+    "photo": rng.uniform(-1, 1, (2, 64, 64, 3)).astype(np.float32),
+    "mask": rng.uniform(-1, 1, (2, 64, 64, 1)).astype(np.float32),
   }
   with open_log(tmp_path) as log:
     path = log.grid(7, columns)
   assert path.name == "step_00000007.png"
   grid = np.asarray(Image.open(path)).astype(np.float32)
-  top = grid.shape[0] - 2 * 34
-  assert grid.shape == (top + 68, 32 + 2 + 32, 3)
+  # 64 px are shown at twice their size, with 2 px between.
+  top = grid.shape[0] - 2 * 130
+  assert grid.shape == (top + 260, 128 + 2 + 128, 3) and top >= 10
+  first, second = grid[top : top + 128 : 2], grid[top + 130 : top + 258 : 2]
   # uint8 rounds by at most half a level.
   np.testing.assert_allclose(
-    grid[top + 34 : top + 66, :32],
-    (columns["photo"][1] + 1) * 127.5, atol=0.501,
-  )  # fmt: skip
+    second[:, :128:2], (columns["photo"][1] + 1) * 127.5, atol=0.501
+  )
   np.testing.assert_allclose(
-    grid[top : top + 32, 34:, 1],
-    (columns["mask"][0, ..., 0] + 1) * 127.5, atol=0.501,
-  )  # fmt: skip
+    first[:, 130::2, 1], (columns["mask"][0, ..., 0] + 1) * 127.5, atol=0.501
+  )
 
 
 def test_profiler_window_records_its_steps(tmp_path):
