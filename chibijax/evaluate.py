@@ -117,7 +117,7 @@ def evaluate(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, Any]:
   held_out = make_pipeline(config, "eval")
   task = importlib.import_module(f"chibijax.tasks.{config.task}").build(config)
   key = jax.random.key(config.seed)
-  spec = make_pipeline(config, "train").spec
+  spec = {k: v for k, v in held_out.spec.items() if k != "mask"}
   target = placement.abstract(jax.eval_shape(lambda k: task.init(k, spec), key))
   with checkpoint.Checkpointer(folder, config.keep) as checkpoints:
     step = checkpoints.latest()

@@ -52,6 +52,8 @@ def main(argv: Sequence[str]) -> None:
       print(json.dumps(evaluate.evaluate(config, WORKDIR.value), indent=2))
   except errors.UserError as error:
     sys.exit(f"chibijax: {error}")
+  except KeyboardInterrupt:
+    sys.exit("chibijax: interrupted; the last checkpoint is as it was.")
   sys.exit(0 if finished else SAVED_AND_STOPPED)
 
 

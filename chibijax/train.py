@@ -69,12 +69,12 @@ def train(
     config, placement.axis
   )
   data = evaluate.make_pipeline(config, "train")
-  batches = data.iterator()
   init_key, step_key = jax.random.split(jax.random.key(config.seed))
   init = placement.compile_init(lambda key: task.init(key, data.spec))
 
   with (
     checkpoint.Checkpointer(folder, config.keep) as checkpoints,
+    data.iterator() as batches,
     parallel.StopSignal() as stop,
   ):
     start = checkpoints.latest() or 0
@@ -177,8 +177,8 @@ class _Loop:
     memory = step.memory()
     text = f"Compiled the step in {seconds:.1f} s"
     if memory is not None:
-      parts = ", ".join(f"{k} {v / 2**30:.2f} GiB" for k, v in memory.items())
-      text += f"; estimated memory of a device: {parts}"
+      parts = ", ".join(f"{v / 2**20:,.0f} MiB {k}" for k, v in memory.items())
+      text += f"; memory of a device, estimated: {parts}"
     self.log.say(text + ".")
     return step
 

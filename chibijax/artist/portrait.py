@@ -37,6 +37,7 @@ from chibijax.artist.portrait_canvas import (
   to_pixels,
 )
 from chibijax.artist.portrait_features import Features
+from chibijax.artist.portrait_filter import product, value_noise
 from chibijax.artist.portrait_geometry import (
   Face,
   build_face,
@@ -48,13 +49,7 @@ from chibijax.artist.portrait_hair import build_hair
 from chibijax.artist.portrait_headwear import build_headwear
 from chibijax.artist.portrait_relief import head_height
 from chibijax.artist.portrait_scene import Layer, Scene
-from chibijax.artist.portrait_shading import (
-  Light,
-  normalize,
-  product,
-  shade,
-  value_noise,
-)
+from chibijax.artist.portrait_shading import Light, normalize, shade
 from chibijax.artist.portrait_skin import (
   hair_albedo,
   lay_beard,
@@ -93,8 +88,8 @@ def draw_portrait(
     raise ValueError(f"size must be at least 16 pixels; got {size!r}")
   if seed < 0:
     raise ValueError(f"seed must not be negative; got {seed!r}")
-  # Twice as fine where pixels are few; sampling it averages 2x2.
-  fine = size * 2 if size <= 128 else size
+  # Finer where pixels are few: sampling it averages neighbours.
+  fine = size * 3 // 2 if size <= 128 else size
   face = build_face(attributes)
   light = build_light(attributes, _random(seed, 0))
   scene = _compose(face, attributes, fine, seed)
@@ -103,7 +98,7 @@ def draw_portrait(
   exposure = 1.12 * float(np.exp(camera.normal(0, 0.10)))
   planes = [*(lit * scene.alpha), scene.alpha]
   if masks:
-    planes += [Canvas(fine).mask(face.head), scene.locks, scene.bare]
+    planes += [scene.head, scene.locks, scene.bare]
   planes = _warp(np.stack(planes), attributes, size)
   behind = background(attributes, size, _random(seed, 4))
   mixed = planes[:3] + behind * (1 - planes[3])
@@ -138,9 +133,8 @@ def _compose(face: Face, a: Attributes, size: int, seed: int) -> Scene:
     layer = Layer(hair.front, strands * hair.shade, hair.height + 0.04, 0.0)
     scene.lay(layer, hair=1.0, tangent=hair.tangent)
   lay_earrings(scene, face, a, canvas)
-  hat = build_headwear(face, a, canvas, g, _random(seed, 3))
-  if hat is not None:
-    scene.lay(hat)
+  if a.headwear != "none":
+    scene.lay(build_headwear(face, a, canvas, g, _random(seed, 3)))
   lay_glasses(scene, face, a, canvas, g)
   return scene
 
@@ -156,6 +150,7 @@ def _lay_head(
   rng = _random(seed, 6)
   base = skin_albedo(a.skin_tone)
   cover = canvas.mask(face.head)
+  scene.head[:] = cover
   ear = canvas.mask(*ears(face))
   z = head_height(face, g)
   if g.pixel < 0.025:
@@ -222,17 +217,16 @@ def _catchlights(
     return
   canvas = Canvas(size)
   e = face.expression
-  for (u, v), opening in zip(face.eyes, (e.left, e.right)):
-    if opening < 0.35:
-      continue
-    spot = ellipse(
-      u + e.gaze[0] + 0.5 * face.iris * light.key[0],
-      v + e.gaze[1] - 0.015 + 0.55 * face.iris * light.key[1],
-      0.021,
-      0.024,
-      12,
-    )
-    paint(out, canvas.coverage(spot, blur=0.004), light.key_color * 1.2, 0.9)
+  du = e.gaze[0] + 0.5 * face.iris * light.key[0]
+  dv = e.gaze[1] - 0.015 + 0.55 * face.iris * light.key[1]
+  spots = [
+    ellipse(u + du, v + dv, 0.021, 0.024, 12)
+    for (u, v), opening in zip(face.eyes, (e.left, e.right))
+    if opening >= 0.35
+  ]
+  if spots:
+    part = canvas.coverage(*spots, blur=0.004)
+    paint(out, part, light.key_color * 1.2, 0.9)
 
 
 @functools.lru_cache(maxsize=8)

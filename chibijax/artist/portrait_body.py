@@ -19,13 +19,10 @@ from chibijax.artist.portrait_canvas import (
   spline,
   stroke,
 )
+from chibijax.artist.portrait_filter import value_noise
 from chibijax.artist.portrait_geometry import Face
 from chibijax.artist.portrait_scene import Layer
-from chibijax.artist.portrait_shading import (
-  hex_to_linear,
-  smoothstep,
-  value_noise,
-)
+from chibijax.artist.portrait_shading import hex_to_linear, smoothstep
 
 # The neck's base lies this far below the chin.
 COLLAR = 0.22
@@ -57,7 +54,10 @@ def body_skin(face: Face, canvas: Canvas, g: Grid, base: np.ndarray) -> Layer:
   ]
   curve = spline(right)
   cover = canvas.mask(np.concatenate([curve, mirror(curve)[::-1]]))
-  z = neck_height(face, g)
+  # Above the jaw nothing of it shows.
+  lower = g.below(0.5)
+  z = np.zeros((g.size, g.size), np.float32)
+  z[lower.top :] = neck_height(face, lower)
   albedo = np.empty((3, g.size, g.size), np.float32)
   albedo[:] = base[:, None, None]
   # Under the chin little light arrives.
@@ -132,7 +132,9 @@ def clothes(
   cover = canvas.mask(np.concatenate(outline).astype(np.float32), blur=0.010)
   albedo = np.empty((3, g.size, g.size), np.float32)
   albedo[:] = cloth_albedo(a.clothes_color)[:, None, None]
-  height = _folds(a, g, rng, low, np.array(shoulder))
+  lower = g.below(low - 0.35)
+  height = np.zeros((g.size, g.size), np.float32)
+  height[lower.top :] = _folds(a, lower, rng, low, shoulder)
   layer = Layer(cover, albedo, height, _CLOTH_GLOSS.get(a.clothes, 0.06))
   _Tailor(layer, a, canvas, g, low, low + depth + 0.12, half).trim(
     np.concatenate([mirror(neckline)[:-1], neckline[::-1]]), rng
@@ -145,21 +147,20 @@ def _folds(
   g: Grid,
   rng: np.random.Generator,
   low: float,
-  shoulder: np.ndarray,
+  shoulder: list[tuple[float, float]],
 ) -> np.ndarray:
   """The torso with soft folds that run down from neck and shoulders."""
   z = -0.05 - 0.12 * g.u**2 + 0.12 * (g.v - low)
-  line = np.interp(np.abs(g.u), shoulder[:, 0], shoulder[:, 1])
+  line = np.interp(np.abs(g.u), *zip(*shoulder)).astype(np.float32)
   # The torso rounds off towards the top of the shoulders.
   below = np.clip((g.v - line) / 0.55, 0, 1)
   z = z - 0.40 * (1 - np.sqrt(below * (2 - below)))
-  n = value_noise(rng, 7, g.size, 2)
+  n = value_noise(rng, 7, g.size, 2)[:, g.top :]
   phase = 5.5 * g.u * (1.3 - 0.15 * g.v) + 1.6 * n[0]
   stiff = {"blazer": 0.35, "hoodie": 1.2, "sweater": 0.9}.get(a.clothes, 1.0)
   z = z + np.float32(0.050 * stiff) * np.sin(phase) * (0.6 + 0.8 * n[1])
   drape = 7.0 * (g.v + 0.45 * np.abs(g.u)) + 2.0 * n[1]
-  z = z + np.float32(0.030 * stiff) * np.sin(drape) * (0.5 + n[0])
-  return z.astype(np.float32)
+  return z + np.float32(0.030 * stiff) * np.sin(drape) * (0.5 + n[0])
 
 
 @dataclasses.dataclass

@@ -12,13 +12,13 @@ from PIL import Image, ImageFilter
 
 from chibijax.artist import palette
 from chibijax.artist.attributes import Attributes
+from chibijax.artist.portrait_filter import value_noise
 from chibijax.artist.portrait_shading import (
   Light,
   hex_to_linear,
   smoothstep,
   to_linear,
   to_srgb,
-  value_noise,
 )
 
 
@@ -143,12 +143,14 @@ def _foliage(
   hue = np.clip(0.5 + 0.5 * middle + 0.4 * coarse, 0, 1)
   green = np.array([0.30, 0.42, 0.12]) * rng.uniform(0.8, 1.2, 3)
   dry = np.array([0.55, 0.50, 0.26]) * rng.uniform(0.8, 1.2, 3)
-  color = green[:, None, None] * (1 - hue) + dry[:, None, None] * hue
+  green, dry = (c.astype(np.float32)[:, None, None] for c in (green, dry))
+  color = green * (1 - hue) + dry * hue
   out = color * level
   _, y = _axes(size)
   sky = smoothstep(0.25, -0.25, y - rng.uniform(-0.2, 0.5) + 0.1 * coarse)
   sky_color = np.array([0.75, 0.85, 1.0]) * rng.uniform(0.6, 1.1)
-  return out + (sky_color[:, None, None] - out) * sky * rng.uniform(0, 0.9)
+  sky_color = sky_color.astype(np.float32)[:, None, None]
+  return out + (sky_color - out) * sky * rng.uniform(0, 0.9)
 
 
 def _bokeh(tint: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -225,4 +227,4 @@ def take_photo(
   pixels = np.clip(out + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
   file = io.BytesIO()
   Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-  return np.asarray(Image.open(file).convert("RGB"))
+  return np.asarray(Image.open(file, formats=("JPEG",)))

@@ -30,13 +30,20 @@ class Grid:
   Attributes:
     size: pixels along a side.
     pixel: the size of a pixel in face units.
-    u: [1, size] and v: [size, 1].
+    u: [1, size] and v: [size, 1], or [rows, 1] of the lower part of a grid.
+    top: the first row.
   """
 
   size: int
   pixel: float
   u: np.ndarray
   v: np.ndarray
+  top: int = 0
+
+  def below(self, v: float) -> "Grid":
+    """The rows of the grid below a height."""
+    top = int(np.searchsorted(self.v[:, 0], v))
+    return dataclasses.replace(self, v=self.v[top:], top=top)
 
 
 @functools.lru_cache(maxsize=8)
@@ -173,7 +180,8 @@ class Canvas:
     if x1 <= x0 or y1 <= y0:
       return None
     # Small shapes need finer sampling than large ones.
-    fine = 4 if (x1 - x0) * (y1 - y0) <= 4096 else 2
+    area = (x1 - x0) * (y1 - y0)
+    fine = 4 if area <= 1024 else 3 if area <= 4096 else 2
     image = Image.new("L", ((x1 - x0) * fine, (y1 - y0) * fine))
     draw = ImageDraw.Draw(image)
     # Pillow's pixel centres are at integers.

@@ -73,8 +73,7 @@ class Features:
       self._freckles()
     self._nose()
     self._mouth()
-    for side in (0, 1):
-      self._eyeball(side)
+    self._eyeballs()
     self._lids()
     self._brows()
 
@@ -239,47 +238,51 @@ class Features:
       gaps.append(stroke(np.array(line, np.float32), 0.010))
     self._blend(*gaps, color=[0.30, 0.22, 0.18], opacity=0.40, blur=0.004)
 
-  def _eyeball(self, side: int) -> None:
+  def _eyeballs(self) -> None:
     face, e = self.face, self.face.expression
-    if (e.left, e.right)[side] <= 0.1:
+    sides = [k for k, open_ in enumerate((e.left, e.right)) if open_ > 0.1]
+    if not sides:
       return
-    lids = face.lids[side]
-    part = self.canvas.coverage(lids)
+    lids = [face.lids[k] for k in sides]
+    part = self.canvas.coverage(*lids)
     if part is None:
       return
     box, _ = part
     # The upper lid and its lashes shade the top of the eyeball.
-    shifted = lids + np.array([0, 0.055], np.float32)
-    lit = self.canvas.mask(shifted, blur=0.018)[box]
-    paint(self.albedo, part, self._iris(box, side) * (0.26 + 0.74 * lit))
+    shifted = [curve + np.array([0, 0.055], np.float32) for curve in lids]
+    lit = self.canvas.mask(*shifted, blur=0.018)[box]
+    paint(self.albedo, part, self._iris(box) * (0.26 + 0.74 * lit))
     paint(self.gloss, part, 0.30)
     paint(self.skin, part, 0.15)
     paint(self.bare, part, 0.0)
     if self._fine:
-      u, v = face.eyes[side]
-      inward = 0.205 if side == 0 else -0.205
-      duct = ellipse(u + inward, v + 0.02, 0.026, 0.02, 12)
-      self._blend(duct, color=[0.36, 0.17, 0.14], opacity=0.6, blur=0.008)
+      ducts = []
+      for k in sides:
+        u, v = face.eyes[k]
+        inward = (0.205, -0.205)[k]
+        ducts.append(ellipse(u + inward, v + 0.02, 0.026, 0.02, 12))
+      self._blend(*ducts, color=[0.36, 0.17, 0.14], opacity=0.6, blur=0.008)
 
-  def _iris(
-    self, box: tuple[slice, slice], side: int
-  ) -> Float32[np.ndarray, "3 h w"]:
-    """Sclera, iris and pupil on a box of the grid."""
+  def _iris(self, box: tuple[slice, slice]) -> Float32[np.ndarray, "3 h w"]:
+    """Scleras, irises and pupils on a box of the grid."""
     rows, columns = box
     face, a, g = self.face, self.attributes, self.grid
-    cu, cv = face.eyes[side]
+    u, right = g.u[:, columns], g.u[:, columns] > 0
+    (left_u, cv), (right_u, _) = face.eyes
     gaze = face.expression.gaze
-    du = g.u[:, columns] - np.float32(cu + gaze[0])
+    from_center = u - np.where(right, right_u, left_u).astype(np.float32)
+    du = from_center - np.float32(gaze[0])
     dv = g.v[rows] - np.float32(cv - 0.018 + gaze[1])
     r = np.sqrt(du * du + dv * dv) * np.float32(1 / face.iris)
     soft = max(0.06, 0.5 * g.pixel / face.iris)
-    corner = np.minimum(np.abs(g.u[:, columns] - np.float32(cu)) / 0.22, 1)
+    corner = np.minimum(np.abs(from_center) / 0.22, 1)
     white = np.interp(a.skin_tone, [1, 5, 10], [0.52, 0.44, 0.29])
     sclera = np.array([1.0, 0.92, 0.86], np.float32) * np.float32(white)
     sclera = sclera[:, None, None] * (1 - np.float32(0.35) * corner * corner)
     tint = hex_to_linear(palette.EYES[a.eye_color]) * np.float32(0.8)
-    rays = 1 + 0.16 * self.rng.standard_normal(24).astype(np.float32)
-    angle = (np.arctan2(dv, du) * (12 / np.pi) + 12).astype(np.int32) % 24
+    rays = 1 + 0.16 * self.rng.standard_normal(48).astype(np.float32)
+    angle = (np.arctan2(dv, du) * (12 / np.pi) + 12).astype(np.intp) % 24
+    angle += 24 * right
     # The iris is lightest opposite the light, where the cornea focuses it.
     glow = 0.75 + 0.35 * np.clip(dv / np.float32(face.iris) + 0.2, -0.5, 1)
     iris = tint[:, None, None] * (glow * rays[angle])

@@ -6,6 +6,7 @@ mouth on the thirds of the lower face.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from jaxtyping import Float32
@@ -261,7 +262,8 @@ def _outline(jaw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   ring = np.concatenate([right, mirror(right[1:-1])[::-1]])
   curve = spline(ring, closed=True)
   side = curve[: 6 * (len(right) - 1) + 1]
-  return curve, side[:, 1], side[:, 0]
+  # For filling, half the points do: its time grows with them.
+  return curve[::2], side[:, 1], side[:, 0]
 
 
 def build_face(a: Attributes) -> Face:
@@ -337,24 +339,31 @@ def posed(points: np.ndarray, a: Attributes) -> np.ndarray:
     a: the attributes with the pose.
   """
   u, v = points[..., 0], points[..., 1]
-  yaw, pitch, roll = np.deg2rad([a.yaw, a.pitch, a.roll])
+  # Python's floats leave float32 points float32.
+  yaw, pitch, roll = map(math.radians, (a.yaw, a.pitch, a.roll))
   q = np.clip((u / 1.3) ** 2 + ((v + 0.05) / 2.1) ** 2, 0, 1)
   z = 1.05 * (1 - q) ** 1.25
   z = z + 0.26 * np.exp(-0.5 * ((u / 0.15) ** 2 + ((v - 0.52) / 0.22) ** 2))
   follow = np.clip((2.35 - v) / 1.05, 0, 1)
   follow = follow * follow * (3 - 2 * follow)
-  x = u * np.cos(yaw) + z * np.sin(yaw)
-  y = v * np.cos(pitch) - z * np.sin(pitch)
-  c, s = np.cos(roll), np.sin(roll)
-  x, y = x * c - (y - NECK) * s, x * s + (y - NECK) * c + NECK
-  return np.stack([u + (x - u) * follow, v + (y - v) * follow], -1)
+  x = u * math.cos(yaw) + z * math.sin(yaw)
+  y = v * math.cos(pitch) - z * math.sin(pitch) - NECK
+  c, s = math.cos(roll), math.sin(roll)
+  out = np.empty_like(points)
+  out[..., 0] = u + (x * c - y * s - u) * follow
+  out[..., 1] = v + (x * s + y * c + NECK - v) * follow
+  return out
 
 
 def unposed(points: np.ndarray, a: Attributes) -> np.ndarray:
   """Inverts `posed` by fixed-point iteration (error below 0.01 units)."""
   guess = points.copy()
   for _ in range(7):
-    guess += points - posed(guess, a)
+    step = points - posed(guess, a)
+    guess += step
+    # Each step is at most 0.6 times the one before, mostly 0.2 times.
+    if np.abs(step).max() < 0.004:
+      break
   return guess
 
 

@@ -12,13 +12,13 @@ from jaxtyping import Float32
 from chibijax.artist import portrait_styles as styles
 from chibijax.artist.attributes import Attributes
 from chibijax.artist.portrait_canvas import Canvas, Grid
-from chibijax.artist.portrait_geometry import Face
-from chibijax.artist.portrait_shading import (
+from chibijax.artist.portrait_filter import (
   gaussian_blur,
-  smoothstep,
   strand_noise,
   value_noise,
 )
+from chibijax.artist.portrait_geometry import Face
+from chibijax.artist.portrait_shading import smoothstep
 from chibijax.artist.portrait_styles import STYLES, Style
 
 
@@ -75,14 +75,15 @@ def build_hair(
       cover = np.maximum(cover, crest)
   shade = np.exp(0.34 * streaks - 0.08)
   height = _volume(style, face, g) + 0.030 * streaks
-  height += 0.30 * gaussian_blur(cover, 0.09 / g.pixel) - 0.30
+  rounded = gaussian_blur(cover, 0.08 / g.pixel)
+  height += 0.30 * rounded - 0.30
   if style.extra == "braids":
     turn = np.sin(np.pi * (g.v - styles.BRAID_TOP) / styles.BRAID_STEP)
     knots = np.where(g.v > styles.BRAID_TOP, np.abs(turn), 0.85)
     height += 0.06 * knots
     shade *= 0.62 + 0.45 * knots
   # Deep between the locks, at the roots and under the hair it is darker.
-  shade *= 0.72 + 0.28 * gaussian_blur(cover, 0.07 / g.pixel)
+  shade *= 0.72 + 0.28 * rounded
   hair = Hair(cover, np.zeros_like(cover), shade, height, height, tangent)
   if back:
     hair.back = _ragged(canvas.mask(*back, blur=edge), streaks, rough)
@@ -117,10 +118,15 @@ def _flow(
     s = s + 0.35 * np.float32(style.curl) * warp
   if style.flow == "curl":
     return s, np.zeros((2, size, size), np.float32)
-  gu = np.gradient(s, axis=1)
-  gv = np.gradient(s, axis=0)
-  scale = 1 / (np.sqrt(gu * gu + gv * gv) + 1e-6)
-  return s, np.stack([-gv * scale, gu * scale])
+  along = np.empty((2, size, size), np.float32)
+  # Turned by a right angle against the gradient of s.
+  np.subtract(s[:-2], s[2:], out=along[0, 1:-1])
+  np.subtract(s[:, 2:], s[:, :-2], out=along[1, :, 1:-1])
+  along[0, [0, -1]] = along[0, [1, -2]]
+  along[1, :, [0, -1]] = along[1, :, [1, -2]]
+  x, y = along
+  along *= 1 / (np.sqrt(x * x + y * y) + 2e-6)
+  return s, along
 
 
 def _streaks(

@@ -16,9 +16,9 @@ from chibijax.artist.portrait_canvas import (
   spline,
   stroke,
 )
+from chibijax.artist.portrait_filter import gaussian_blur, value_noise
 from chibijax.artist.portrait_geometry import Face
 from chibijax.artist.portrait_scene import Layer
-from chibijax.artist.portrait_shading import gaussian_blur, value_noise
 
 
 def build_headwear(
@@ -27,10 +27,8 @@ def build_headwear(
   canvas: Canvas,
   g: Grid,
   rng: np.random.Generator,
-) -> Layer | None:
-  """Draws `a.headwear`; None where there is none."""
-  if a.headwear == "none":
-    return None
+) -> Layer:
+  """Draws `a.headwear`, which must not be "none"."""
   makers = {
     "cap": _cap,
     "beanie": _beanie,

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float32
 
 from chibijax.artist.portrait_canvas import Grid
+from chibijax.artist.portrait_filter import product
 from chibijax.artist.portrait_geometry import Face
-from chibijax.artist.portrait_shading import product
 
 
 def head_height(face: Face, g: Grid) -> Float32[np.ndarray, "h w"]:

@@ -31,26 +31,29 @@ class Scene:
   Attributes:
     surface: the G-buffer.
     alpha: coverage of the person.
+    head: coverage of the head, whatever hides it, for the head mask.
     bare: share of visible bare skin, for the skin mask.
     locks: share of visible scalp hair, for the hair mask.
     pixel: the size of a pixel in face units.
   """
 
   def __init__(self, size: int, pixel: float) -> None:
-    shape = (size, size)
     self.pixel = pixel
-    self.alpha = np.zeros(shape, np.float32)
-    self.bare = np.zeros(shape, np.float32)
-    self.locks = np.zeros(shape, np.float32)
+    # All planes in one array, so that one call thins them all under a layer.
+    planes = np.zeros((15, size, size), np.float32)
+    self._planes = planes
     self.surface = Surface(
-      albedo=np.zeros((3, *shape), np.float32),
-      normal=np.zeros((3, *shape), np.float32),
-      height=np.full(shape, -0.8, np.float32),
-      skin=np.zeros(shape, np.float32),
-      hair=np.zeros(shape, np.float32),
-      gloss=np.zeros(shape, np.float32),
-      tangent=np.zeros((2, *shape), np.float32),
+      albedo=planes[0:3],
+      normal=planes[3:6],
+      height=planes[6],
+      skin=planes[7],
+      hair=planes[8],
+      gloss=planes[9],
+      tangent=planes[13:15],
     )
+    self.alpha, self.bare, self.locks = planes[10], planes[11], planes[12]
+    self.surface.height[:] = -0.8
+    self.head = np.zeros((size, size), np.float32)
 
   def lay(
     self,
@@ -76,26 +79,29 @@ class Scene:
     if box is None:
       return
     s, c = self.surface, layer.cover[box]
+    rows, columns = box
+    # Only a layer with strands changes the direction of the strands.
+    last = 13 if tangent is None else 15
+    self._planes[:last, rows, columns] *= 1 - c
 
-    def blend(plane: np.ndarray, value: np.ndarray | float) -> None:
-      target = plane[(..., *box)]
+    def add(plane: np.ndarray, value: np.ndarray | float) -> None:
       if isinstance(value, np.ndarray):
-        value = value[(..., *box)]
-      target += (value - target) * c
+        plane[..., rows, columns] += value[..., rows, columns] * c
+      elif value:
+        plane[rows, columns] += c * np.float32(value)
 
-    blend(s.albedo, layer.albedo)
-    blend(s.height, layer.height)
-    blend(s.skin, skin)
-    blend(s.hair, hair)
-    blend(s.gloss, layer.gloss)
+    height = np.broadcast_to(layer.height, self.alpha.shape)
+    add(s.albedo, layer.albedo)
+    add(s.height, height)
+    add(s.skin, skin)
+    add(s.hair, hair)
+    add(s.gloss, layer.gloss)
     if tangent is not None:
-      blend(s.tangent, tangent)
-    blend(self.alpha, 1.0)
-    blend(self.bare, bare)
-    blend(self.locks, hair if locks is None else locks)
-    target = s.normal[(..., *box)]
-    height = np.broadcast_to(layer.height, self.alpha.shape)[box]
-    target += (normals(height, self.pixel) - target) * c
+      add(s.tangent, tangent)
+    add(self.alpha, 1.0)
+    add(self.bare, bare)
+    add(self.locks, hair if locks is None else locks)
+    s.normal[:, rows, columns] += normals(height[box], self.pixel) * c
 
 
 def _bounds(cover: np.ndarray) -> tuple[slice, slice] | None:

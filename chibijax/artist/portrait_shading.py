@@ -12,9 +12,9 @@ import math
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from chibijax.artist.portrait_filter import gaussian_blur
+
 _ENCODE_STEPS = 4096
-# OpenBLAS keeps a product of at most 2^18 multiplications on one thread.
-_ONE_THREAD = 1 << 18
 
 
 @functools.lru_cache(maxsize=1)
@@ -64,71 +64,10 @@ def smoothstep(
 ) -> Float32[np.ndarray, "*s"]:
   """Cubic step from 0 at `low` to 1 at `high`."""
   t = np.clip((x - low) * (1 / (high - low)), 0, 1)
-  return t * t * (3 - 2 * t)
-
-
-def product(
-  a: Float32[np.ndarray, "m k"], b: Float32[np.ndarray, "k n"]
-) -> Float32[np.ndarray, "m n"]:
-  """a @ b in tiles so small that the BLAS library starts no threads for them.
-
-  At the sizes of the artist's planes the threads cost a hundred times what the
-  product does, and a data loader keeps every core busy anyway.
-  """
-  (m, k), n = a.shape, b.shape[1]
-  if m * k * n <= _ONE_THREAD:
-    return a @ b
-  rows = max(16, _ONE_THREAD // (k * n))
-  columns = max(16, _ONE_THREAD // (k * rows))
-  out = np.empty((m, n), np.float32)
-  for i in range(0, m, rows):
-    for j in range(0, n, columns):
-      tile = out[i : i + rows, j : j + columns]
-      np.matmul(a[i : i + rows], b[:, j : j + columns], out=tile)
+  out = 3 - 2 * t
+  out *= t
+  out *= t
   return out
-
-
-@functools.lru_cache(maxsize=32)
-def _gaussian_weights(size: int, sigma: float) -> tuple[np.ndarray, np.ndarray]:
-  """Weights from pixels to nodes [nodes, size] and back [size, nodes].
-
-  Each row is normalised. Two Gaussians of variance sigma^2 / 2 make one of
-  variance sigma^2; between them, nodes sigma apart lose nothing visible.
-  """
-  x = np.arange(size)
-  nodes = np.linspace(0, size - 1, int(np.ceil((size - 1) / sigma)) + 1)
-  w = np.exp(-(((nodes[:, None] - x) / sigma) ** 2))
-  down = w / w.sum(1, keepdims=True)
-  up = w.T / w.T.sum(1, keepdims=True)
-  return down.astype(np.float32), up.astype(np.float32)
-
-
-@functools.lru_cache(maxsize=32)
-def _gaussian_matrix(size: int, sigma: float) -> np.ndarray:
-  """[size, size] Gaussian weights, each row normalised."""
-  x = np.arange(size, dtype=np.float32)
-  w = np.exp(-0.5 * ((x[:, None] - x) / sigma) ** 2)
-  return (w / w.sum(1, keepdims=True)).astype(np.float32)
-
-
-def gaussian_blur(
-  x: Float32[np.ndarray, "h h"], sigma: float
-) -> Float32[np.ndarray, "h h"]:
-  """Gaussian blur of a square plane; sigma in pixels, edges renormalised.
-
-  Dense weights, matrix products along each axis: at a few hundred pixels this
-  is faster than any sliding window in NumPy. Wide Gaussians go through coarse
-  nodes.
-  """
-  if sigma < 0.3:
-    return x
-  size, sigma = x.shape[0], round(float(sigma), 2)
-  if sigma < 2:
-    w = _gaussian_matrix(size, sigma)
-    return product(product(w, x), w.T)
-  down, up = _gaussian_weights(size, sigma)
-  coarse = product(product(down, x), down.T)
-  return product(product(up, coarse), up.T)
 
 
 def normals(
@@ -150,8 +89,10 @@ def normals(
   out[1, 0] = out[1, 1]
   out[1, -1] = out[1, -2]
   np.clip(out[:2], -limit, limit, out=out[:2])
-  out[2] = 1
-  return normalize(out)
+  x, y = out[0], out[1]
+  np.divide(1, np.sqrt(x * x + y * y + 1), out=out[2])
+  out[:2] *= out[2]
+  return out
 
 
 def normalize(
@@ -311,19 +252,26 @@ def shade(
   ambient = occlusion(surface.height, pixel)
   key = _dot(n, light.key)
   fill = np.clip(_dot(n, light.fill) * 0.75 + 0.25, 0, 1) * ambient
-  up = (0.5 - 0.5 * n[1]) * ambient
-  down = (0.5 + 0.5 * n[1]) * ambient
+  downward = n[1] * ambient
+  hair_wrap = hair * np.float32(0.25)
+  # Half the light from above and below reaches every normal.
+  both = 0.5 * (light.ground_color + light.sky_color)
+  tilt = 0.5 * (light.ground_color - light.sky_color)
   out = np.empty_like(surface.albedo)
   for c in range(3):
-    wrap = skin * np.float32(_SKIN_WRAP[c]) + hair * np.float32(0.25)
-    lit = np.clip((key + wrap) / (1 + wrap), 0, 1)
+    wrap = skin * np.float32(_SKIN_WRAP[c])
+    wrap += hair_wrap
+    energy = key + wrap
+    wrap += 1
+    energy /= wrap
+    np.clip(energy, 0, 1, out=energy)
     # Shadow edges on skin glow red for the same reason.
-    seen = visible if c else np.minimum(visible + 0.12 * skin, 1)
-    energy = lit * seen * light.key_color[c]
+    energy *= visible if c else np.minimum(visible + 0.12 * skin, 1)
+    energy *= light.key_color[c]
     energy += fill * light.fill_color[c]
-    energy += up * light.sky_color[c]
-    energy += down * light.ground_color[c]
-    out[c] = surface.albedo[c] * energy
+    energy += ambient * both[c]
+    energy += downward * tilt[c]
+    np.multiply(surface.albedo[c], energy, out=out[c])
   _add_highlights(out, surface, light, visible, ambient)
   return out
 
@@ -347,71 +295,25 @@ def _add_highlights(
   specular *= surface.gloss
   # Kajiya-Kay: sin of the angle between tangent and half vector.
   h = _half(light.key)
-  along = surface.tangent[0] * h[0] + surface.tangent[1] * h[1]
-  along = (
-    along + (surface.tangent[0] * n[0] + surface.tangent[1] * n[1]) * -h[2]
-  )
+  x, y = surface.tangent
+  along = x * (h[0] - h[2] * n[0])
+  along += y * (h[1] - h[2] * n[1])
   sine = np.clip(1 - along * along, 0, 1)
-  primary = _power(sine, 4) * np.clip(0.35 + half, 0, 1)
+  strand = _power(sine, 4) * np.clip(0.35 + half, 0, 1)
   # No tangent, no highlight: tightly curled hair scatters it.
-  combed = surface.tangent[0] ** 2 + surface.tangent[1] ** 2
-  strand = surface.hair * combed * visible * primary
-  rim = grazing * np.clip(0.3 - n[1], 0, 1) * np.float32(light.rim)
-  tint = surface.albedo * np.float32(1.1)
+  strand *= x * x + y * y
+  strand *= surface.hair
+  strand *= visible
+  rim = np.clip(0.3 - n[1], 0, 1)
+  rim *= grazing
+  rim *= np.float32(light.rim)
+  # What mirrors the light's own colour, then what takes the surface's.
+  specular += np.float32(0.05) * strand
   for c in range(3):
-    color = float(light.key_color[c])
-    out[c] += specular * color
-    out[c] += strand * (np.float32(0.05) + tint[c] * 0.7) * color
-    out[c] += rim * (0.3 + surface.albedo[c]) * float(light.sky_color[c])
-
-
-@functools.lru_cache(maxsize=8)
-def noise_table(seed: int, length: int = 1024) -> Float32[np.ndarray, "n"]:
-  """A periodic table of smooth 1D noise, zero mean, unit deviation."""
-  rng = np.random.default_rng([seed, length])
-  x = rng.standard_normal(length)
-  x = 0.25 * np.roll(x, 1) + 0.5 * x + 0.25 * np.roll(x, -1)
-  x = (x - x.mean()) / x.std()
-  return x.astype(np.float32)
-
-
-def strand_noise(
-  s: Float32[np.ndarray, "h w"], frequency: float, seed: int
-) -> Float32[np.ndarray, "h w"]:
-  """1D noise across strands: `s` is the coordinate across the hair's flow."""
-  table = noise_table(seed)
-  x = s * np.float32(frequency)
-  low = np.floor(x)
-  t = x - low
-  index = low.astype(np.intp) & (len(table) - 1)
-  a = table.take(index)
-  # The table is periodic: "wrap" continues it.
-  t *= table.take(index + 1, mode="wrap") - a
-  t += a
-  return t
-
-
-def value_noise(
-  rng: np.random.Generator, cells: int, size: int, channels: int = 1
-) -> Float32[np.ndarray, "c h w"]:
-  """Smooth 2D noise [channels, size, size]: random cells, cubic weights."""
-  grid = rng.standard_normal((channels, cells + 3, cells + 3)).astype(
-    np.float32
-  )
-  weights = _cubic_weights(cells, size)
-  return np.stack([product(product(weights, x), weights.T) for x in grid])
-
-
-@functools.lru_cache(maxsize=64)
-def _cubic_weights(cells: int, size: int) -> np.ndarray:
-  """B-spline weights [size, cells + 3] from a grid to pixel centres."""
-  x = (np.arange(size) + 0.5) / size * cells
-  i = np.minimum(x.astype(int), cells - 1)
-  t = x - i
-  weights = np.zeros((size, cells + 3), np.float32)
-  rows = np.arange(size)
-  weights[rows, i] = (1 - t) ** 3 / 6
-  weights[rows, i + 1] = (3 * t**3 - 6 * t**2 + 4) / 6
-  weights[rows, i + 2] = (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6
-  weights[rows, i + 3] = t**3 / 6
-  return weights
+    color, sky = light.key_color[c], light.sky_color[c]
+    tinted = strand * (np.float32(0.77) * color)
+    tinted += rim * sky
+    tinted *= surface.albedo[c]
+    tinted += specular * color
+    tinted += rim * (np.float32(0.3) * sky)
+    out[c] += tinted

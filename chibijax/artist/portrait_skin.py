@@ -10,14 +10,10 @@ from jaxtyping import Float32
 from chibijax.artist import palette
 from chibijax.artist.attributes import Attributes
 from chibijax.artist.portrait_canvas import Canvas, Grid, mirror, spline
+from chibijax.artist.portrait_filter import product, value_noise
 from chibijax.artist.portrait_geometry import Face
 from chibijax.artist.portrait_scene import Layer, Scene
-from chibijax.artist.portrait_shading import (
-  hex_to_linear,
-  product,
-  smoothstep,
-  value_noise,
-)
+from chibijax.artist.portrait_shading import hex_to_linear, smoothstep
 
 Planes = Float32[np.ndarray, "3 h w"]
 
