@@ -92,6 +92,11 @@ def train(
       primary=parallel.is_primary(),
     ) as log:
       _describe(log, state, data.description, placement, start)
+      if parallel.is_primary():
+        table = parameter_overview.get_parameter_overview(
+          state.params, include_stats=False
+        )
+        workdir.write_text(folder / "parameters.txt", table + "\n")
       loop = _Loop(
         config, folder, task, placement, data, checkpoints, log,
         placement.replicate(step_key),

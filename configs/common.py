@@ -55,6 +55,7 @@ def _data() -> dict:
     "domain_a": "portrait",
     "domain_b": "chibi",
     "body": False,  # the artist's chibis as whole figures
+    "cutout": False,  # the artist's chibis on plain `background`
     "image_key_a": "image",  # feature of a TFDS data set
     "image_key_b": "image",
     "tfds_dir": "",  # "": TFDS's default

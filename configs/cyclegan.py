@@ -31,6 +31,9 @@ def get_config(variant: str = "") -> ConfigDict:
       "generator": {"width": 64, "blocks": 9},
       "discriminator": {"width": 64, "layers": 3},
       "pool_size": 50,  # generated pictures remembered for D
+      # Run a network once on two batches: the same result, faster where small
+      # pictures leave cores idle, at the price of memory.
+      "batch_calls": False,
     }
   )
   config.loss = ConfigDict({"cycle": 10.0, "identity": 5.0})
@@ -50,17 +53,32 @@ def get_config(variant: str = "") -> ConfigDict:
 
 
 def _quick(config: ConfigDict) -> None:
-  """64 px with narrow networks: minutes on 4 CPU cores."""
-  config.total_steps = 1_000
-  config.log_every = 10
-  config.eval_every = 250
-  config.save_every = 250
+  """64 px on 4 CPU cores: as far as a quarter of an hour goes.
+
+  Apart from narrower networks: chibis without backgrounds, which no photo
+  foretells; averaged weights, which hide the last steps' noise; and weaker
+  ties to the photo, so that shapes move early.
+  """
+  config.total_steps = 1_600
+  config.log_every = 20
+  config.eval_every = 400
+  config.save_every = 200
+  config.ema = 0.99
   # Each is drawn once, then cached: drawing shares the cores with training.
   config.data.update(
-    size=64, load_size=72, batch_size=8, examples=2_000, eval_examples=16
+    size=64,
+    load_size=72,
+    batch_size=4,
+    examples=1_000,
+    eval_examples=64,
+    cutout=True,
+    workers=1,
   )
-  config.model.generator.update(width=32, blocks=6)
+  config.model.generator.update(width=32, blocks=4)
   config.model.discriminator.update(width=32, layers=3)
+  config.model.batch_calls = True
+  config.loss.update(cycle=5.0, identity=2.0)
+  config.optim.lr = 3e-4
 
 
 def _smoke(config: ConfigDict) -> None:

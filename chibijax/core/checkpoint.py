@@ -18,6 +18,7 @@ from chibijax.core.types import Params, TrainState
 from chibijax.errors import UserError
 
 FOLDER = "checkpoints"
+_ITEMS = ("params", "state", "data")
 
 
 class Checkpointer:
@@ -43,7 +44,7 @@ class Checkpointer:
         preservation_policy=checkpoint_managers.LatestN(keep),
         cleanup_tmp_directories=jax.process_count() == 1,
       ),
-      item_names=("params", "state", "data"),
+      item_names=_ITEMS,
     )
 
   def __enter__(self) -> "Checkpointer":
@@ -175,18 +176,17 @@ def load_params(
       f"chibijax.main --config=… --workdir={workdir}."
     )
   step = steps[-1] if step is None else step
-  path = folder / str(step) / "params"
   device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  path = folder / str(step) / "params"
+  handler = ocp.StandardCheckpointHandler()
   try:
-    with ocp.StandardCheckpointer() as reader:
-      saved = _item_tree(reader.metadata(path))
-      target = jax.tree.map(
-        lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device),
-        saved,
-      )
-      tree = reader.restore(path, target)
+    target = jax.tree.map(
+      lambda m: jax.ShapeDtypeStruct(m.shape, m.dtype, sharding=device),
+      _item_tree(handler.metadata(path)),
+    )
+    tree = handler.restore(path, args=ocp.args.StandardRestore(target))
   except Exception as error:  # Damage shows as any of a dozen types.
-    raise _cannot_read(path.parent, folder, error) from error
+    raise _cannot_read(folder / str(step), folder, error) from error
   return tree["params"], tree.get("ema") or {}, step
 
 

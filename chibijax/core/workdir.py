@@ -7,6 +7,7 @@ WORKDIR/run.json       overrides, versions, devices and git revision of
 WORKDIR/checkpoints/   see core.checkpoint
 WORKDIR/metrics.jsonl  one line a logged step or evaluation
 WORKDIR/samples/       picture grids
+WORKDIR/parameters.txt names, shapes and sizes of all parameters
 """
 
 import datetime

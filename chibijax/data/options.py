@@ -43,6 +43,7 @@ class Options:
     eval_examples: at most this many held-out examples.
     eval_fraction: share of a folder held out if it has no split of its own.
     body: draw chibis as whole figures.
+    cutout: draw chibis over `background` instead of their own backgrounds.
     seed: of the artist's characters, apart from the order's seed, so that runs
       which differ in their seed share the held-out set.
     threads: threads that make batches; 0 for one per core, at most 8.
@@ -75,6 +76,7 @@ class Options:
   eval_examples: int = 256
   eval_fraction: float = 0.1
   body: bool = False
+  cutout: bool = False
   seed: int = 0
   threads: int = 0
   workers: int = 0
@@ -180,6 +182,7 @@ def _source(options: Options, side: Literal["a", "b"], split: Split) -> Source:
       seed=3 * options.seed + family,
       examples=options.examples if train else options.eval_examples,
       body=options.body,
+      cutout=options.background if options.cutout else None,
     )
   if kind not in ("folder", "tfds"):
     raise DataError(

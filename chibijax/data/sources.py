@@ -8,6 +8,7 @@ by the next good one, always the same, and counted.
 """
 
 import abc
+import dataclasses
 import itertools
 import logging
 import threading
@@ -166,6 +167,7 @@ class ArtistSource(Source):
     seed: int = 0,
     examples: int = 10_000,
     body: bool = False,
+    cutout: images.Color | None = None,
     extras: bool = False,
     cache_bytes: int = 0,
   ) -> None:
@@ -177,6 +179,7 @@ class ArtistSource(Source):
       seed: non-negative; with the index it decides everything.
       examples: number of characters.
       body: draw chibis as whole figures, two heads tall.
+      cutout: draw chibis over this sRGB colour instead of their backgrounds.
       extras: add `landmarks` float32 [68, 2] in pixels, `masks` (dict of bool
         [size, size]) and `attributes` to each example.
       cache_bytes: memory for finished drawings; they cost ten milliseconds
@@ -198,6 +201,7 @@ class ArtistSource(Source):
     self.seed = seed
     self.examples = examples
     self.body = body
+    self.cutout = cutout
     self.extras = extras
 
   def __len__(self) -> int:
@@ -211,6 +215,8 @@ class ArtistSource(Source):
     """Draws one character; see `Source.load`."""
     attributes = self.attributes(index)
     if self.domain == "chibi":
+      if self.cutout is not None:
+        attributes = dataclasses.replace(attributes, background="none")
       drawing = artist.draw_chibi(
         attributes, self.size, body=self.body, masks=self.extras
       )
@@ -223,7 +229,9 @@ class ArtistSource(Source):
         seed=int(stream.generate_state(1)[0]),
         masks=self.extras,
       )
-    example: Example = {"image": drawing.rgb()}
+    color = images.WHITE if self.cutout is None else self.cutout
+    hex_color = "#" + bytes(color).hex()
+    example: Example = {"image": drawing.rgb(hex_color)}
     if self.extras:
       example["landmarks"] = drawing.landmarks
       example["masks"] = drawing.masks

@@ -35,6 +35,20 @@ def test_domains_of_one_seed_show_the_same_characters() -> None:
   assert artist.sample_attributes(rng) == chibis.attributes(4)
 
 
+def test_cutouts_stand_on_the_plain_colour() -> None:
+  color = (10, 200, 30)
+  drawn = ArtistSource("chibi", 32, seed=3)
+  cut = ArtistSource("chibi", 32, seed=3, cutout=color)
+  corners = np.stack([cut[k]["image"][0, [0, -1]] for k in range(6)])
+  # Hair or headwear may reach a corner; a background always does.
+  assert (corners == color).all(-1).mean() > 0.5
+  before = np.stack([drawn[k]["image"][0, [0, -1]] for k in range(6)])
+  assert not (before == color).all(-1).any()
+  # The character itself is the same.
+  face = np.s_[16:24, 12:20]
+  np.testing.assert_array_equal(cut[2]["image"][face], drawn[2]["image"][face])
+
+
 def test_cache_returns_what_was_drawn_and_respects_its_limit() -> None:
   plain = ArtistSource("chibi", 16, examples=4)
   cached = ArtistSource("chibi", 16, examples=4, cache_bytes=3 * 16 * 16 * 3)

@@ -225,20 +225,20 @@ def test_learning_rate_is_constant_and_then_falls_to_zero() -> None:
 
 def test_bfloat16_gradients_are_finite_and_losses_close() -> None:
   gen, disc, a, b = _parts(_first_state())
-  values = {}
-  for precision in ("float32", "bfloat16"):
-    task = translation.build(_config(precision=precision))
-    loss = task.generator_loss
-    if precision == "bfloat16":
-      grads, _ = jax.jit(jax.grad(loss, has_aux=True))(gen, disc, a, b)
-      assert all(
-        g.dtype == jnp.float32 and bool(jnp.isfinite(g).all())
-        for g in jax.tree.leaves(grads)
-      )
-    _, (fakes, metrics) = jax.jit(loss)(gen, disc, a, b)
-    assert all(x.dtype == jnp.float32 for x in fakes)
-    values[precision] = {k: float(v) for k, v in metrics.items()}
-  assert values["bfloat16"] == pytest.approx(values["float32"], rel=0.02)
+  exact = jax.jit(translation.build(_config()).generator_loss)
+  half = translation.build(_config(precision="bfloat16")).generator_loss
+  _, (_, expected) = exact(gen, disc, a, b)
+  (_, (fakes, metrics)), grads = jax.jit(
+    jax.value_and_grad(half, has_aux=True)
+  )(gen, disc, a, b)
+  assert all(x.dtype == jnp.float32 for x in fakes)
+  assert all(
+    g.dtype == jnp.float32 and bool(jnp.isfinite(g).all())
+    for g in jax.tree.leaves(grads)
+  )
+  # bfloat16 keeps 8 bits; a loss is the mean of many roundings.
+  for name, value in expected.items():
+    assert float(metrics[name]) == pytest.approx(float(value), rel=0.02)
 
 
 def test_eval_step_of_pairs() -> None:
