@@ -81,7 +81,8 @@ def _data() -> dict:
 
 
 def _augment() -> dict:
-  # Photometric strengths, used on the device; 0: off.
+  # Photometric strengths, used on the device on what goes in (a translation's
+  # domain a); 0: off.
   return {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 
 

@@ -13,7 +13,7 @@ import typer
 from chibijax import __version__
 
 # Left, top and side in pixels of her head and collar in scikit-image's photo.
-ASTRONAUT_FACE = (112, 0, 224)
+ASTRONAUT_FACE = (90, 0, 256)
 
 app = typer.Typer(
   add_completion=False,

@@ -56,7 +56,8 @@ class CycleGan:
     ema: decay of the generators' average; 0 keeps none.
     paired: evaluation batches hold pairs, so `image_b` is the target.
     batch_calls: run one network on several batches as one larger batch.
-    augment: strengths by name of `ops.augment.photometric`, those above 0.
+    augment: strengths, those above 0, by name of `ops.augment.photometric`,
+      which changes the colours of domain a.
     axis: the data axis.
   """
 
@@ -172,9 +173,10 @@ class CycleGan:
     self, state: TrainState, batch: Batch, key: PRNGKeyArray
   ) -> tuple[TrainState, Metrics]:
     """Updates the generators, then the discriminators; see `Task`."""
-    key_a, key_b, key_pool = jax.random.split(key, 3)
-    a = self._augmented(_signed(batch["image_a"]), key_a)
-    b = self._augmented(_signed(batch["image_b"]), key_b)
+    augment_key, key_pool = jax.random.split(key)
+    # Photos only: what b looks like is what is to be learned.
+    a = self._augmented(_signed(batch["image_a"]), augment_key)
+    b = _signed(batch["image_b"])
     gen = _pick(state.params, GENERATORS)
     disc = _pick(state.params, DISCRIMINATORS)
 

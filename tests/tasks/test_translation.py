@@ -161,7 +161,7 @@ def test_pool_holds_fakes_from_before_the_update() -> None:
 
 def _augmented_photos(task) -> jax.Array:
   """The pictures of domain a as the first step of `_steps` sees them."""
-  key = jax.random.split(jax.random.fold_in(KEY, 0), 3)[0]
+  key = jax.random.split(jax.random.fold_in(KEY, 0))[0]
   return augment.photometric(
     key, image.to_float(_batch()["image_a"]), brightness=0.2
   )
