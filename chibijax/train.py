@@ -8,6 +8,7 @@ bit for bit.
 """
 
 import dataclasses
+import errno
 import importlib
 import math
 import pathlib
@@ -101,7 +102,14 @@ def train(
         config, folder, task, placement, data, checkpoints, log,
         placement.replicate(step_key),
       )  # fmt: skip
-      return loop.run(state, batches, stop)
+      try:
+        return loop.run(state, batches, stop)
+      except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+          raise
+        raise UserError(
+          f"The disk is full ({error}); {checkpoints.last_good()}."
+        ) from error
 
 
 @dataclasses.dataclass
@@ -219,15 +227,10 @@ class _Loop:
 
   def _stop_not_finite(self, step: int, what: str) -> None:
     self.checkpoints.wait()
-    good = self.checkpoints.latest()
-    kept = (
-      "there is no checkpoint yet"
-      if good is None
-      else f"the last good checkpoint is {self.checkpoints.path(good)}"
-    )
     raise UserError(
-      f"Step {step} is not finite ({what}); {kept}. Lower the learning rate, "
-      "clip gradients or use float32, in a new --workdir."
+      f"Step {step} is not finite ({what}); {self.checkpoints.last_good()}. "
+      "Lower the learning rate, clip gradients or use float32, in a new "
+      "--workdir."
     )
 
   def _compile_evaluation(self) -> Callable[[TrainState, int], None]:

@@ -6,7 +6,10 @@ all that is needed to use a model), `state` (the rest of the `TrainState`) and
 temporary name and renames, so a folder with a plain number is complete.
 """
 
+import errno
+import os
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -51,9 +54,17 @@ class Checkpointer:
     """Returns itself."""
     return self
 
-  def __exit__(self, *_: object) -> None:
-    """Waits for a save that is under way and closes the folder."""
-    self._manager.close()
+  def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    """Waits for a save that is under way and closes the folder.
+
+    Raises:
+      UserError: when that save failed and nothing else was being raised.
+    """
+    try:
+      self._manager.close()
+    except Exception as failure:  # A failed save is raised here once more.
+      if error is None:
+        raise self._cannot_save(None, failure) from failure
 
   def latest(self) -> int | None:
     """The step of the newest complete checkpoint, or None."""
@@ -62,6 +73,13 @@ class Checkpointer:
   def path(self, step: int) -> pathlib.Path:
     """The folder of a step's checkpoint."""
     return self._folder / str(step)
+
+  def last_good(self) -> str:
+    """Says which complete checkpoint is the newest, for a sentence."""
+    good = _complete_steps(self._folder)
+    if not good:
+      return "there is no checkpoint yet"
+    return f"the last good checkpoint is {self.path(good[-1])}"
 
   def save(self, step: int, state: TrainState, data: dict[str, Any]) -> None:
     """Starts saving; does nothing when the step is already saved.
@@ -77,6 +95,7 @@ class Checkpointer:
     """
     if self.latest() == step:
       return
+    self._check_space(step, state)
     rest = {"step": state.step, "opt": state.opt, "extra": state.extra}
     params = {"params": state.params, "ema": state.ema}
     try:
@@ -92,6 +111,23 @@ class Checkpointer:
     except Exception as error:  # Orbax, tensorstore and the OS all raise here.
       raise self._cannot_save(step, error) from error
 
+  def _check_space(self, step: int, state: TrainState) -> None:
+    """Refuses a save for which the disk has no room, before it begins.
+
+    A write that fails half-way ends in the same sentence, but Orbax's threads
+    print their tracebacks first.
+    """
+    # Metadata and index files come on top of the arrays; measured below 10 %
+    # and 1 MiB.
+    needed = 2**20 + int(1.1 * sum(x.nbytes for x in jax.tree.leaves(state)))
+    free = shutil.disk_usage(self._folder).free
+    if free < needed:
+      raise UserError(
+        f"The checkpoint of step {step} needs {needed / 2**20:,.0f} MiB and "
+        f"the disk of {self._folder} has {free / 2**20:,.0f} MiB free; "
+        f"{self.last_good()}."
+      )
+
   def wait(self) -> None:
     """Waits until every save is on disk.
 
@@ -105,15 +141,9 @@ class Checkpointer:
 
   def _cannot_save(self, step: int | None, error: Exception) -> UserError:
     which = "" if step is None else f" of step {step}"
-    good = _complete_steps(self._folder)
-    kept = (
-      f"the last good checkpoint is {self.path(good[-1])}"
-      if good
-      else "there is no earlier checkpoint"
-    )
     return UserError(
       f"The checkpoint{which} could not be written to {self._folder} "
-      f"({_brief(error)}); {kept}."
+      f"({_brief(error)}); {self.last_good()}."
     )
 
   def restore(
@@ -220,6 +250,8 @@ def _cannot_read(
 
 def _brief(error: Exception) -> str:
   """The first line of an error, short enough for a sentence."""
-  text = str(error).strip().splitlines()
-  first = text[0] if text else ""
+  text = str(error).strip()
+  if os.strerror(errno.ENOSPC) in text:
+    return os.strerror(errno.ENOSPC)
+  first = text.splitlines()[0] if text else ""
   return f"{type(error).__name__}: {first[:200]}".rstrip(": ")

@@ -1,5 +1,7 @@
 """Checkpoints: what is saved comes back, damage ends in one sentence."""
 
+import shutil
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -118,3 +120,18 @@ def test_full_disk_keeps_the_last_good_one(tmp_path, placement, monkeypatch):
     assert checkpoints.latest() == 1
     restored, _ = checkpoints.restore(placement.abstract(state))
   assert bits(restored) == bits(state)
+
+
+def test_a_save_without_room_does_not_begin(tmp_path, placement, monkeypatch):
+  state = make_state(placement)
+  usage = shutil.disk_usage(tmp_path)
+  with checkpoint.Checkpointer(tmp_path) as checkpoints:
+    checkpoints.save(1, state, {})
+    checkpoints.wait()
+    monkeypatch.setattr(
+      "shutil.disk_usage", lambda _: usage._replace(free=2**20)
+    )
+    with pytest.raises(UserError, match=r"1 MiB free; the last good .*/1\."):
+      checkpoints.save(2, state, {})
+  names = [p.name for p in (tmp_path / checkpoint.FOLDER).iterdir()]
+  assert names == ["1"]
