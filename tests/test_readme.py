@@ -181,6 +181,10 @@ def test_flags_in_the_text_exist() -> None:
     for option in (*parameter.opts, *parameter.secondary_opts)
   }
   text = (ROOT / "README.md").read_text(encoding="utf-8")
+  # Of the benchmarks only those that the text names.
+  for script in set(re.findall(r"benchmarks/\w+\.py", text)):
+    source = (ROOT / script).read_text(encoding="utf-8")
+    options |= set(re.findall(r'add_argument\(\s*"--([a-z_-]+)"', source))
   named = set(re.findall(r"--([a-z][a-z0-9_-]*)", text))
   assert named - options - set(flags.FLAGS) == set()
   assert "workdir" in named
