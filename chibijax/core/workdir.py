@@ -1,7 +1,7 @@
 """The folder of one run: whose it is, and what was run in it.
 
-WORKDIR/config.json    the config, written once; it decides whose folder
-                       this is
+WORKDIR/config.json    the config; from the first checkpoint on it decides
+                       whose folder this is
 WORKDIR/run.json       overrides, versions, devices and git revision of
                        each start, newest last
 WORKDIR/checkpoints/   see core.checkpoint
@@ -23,6 +23,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from chibijax.core.checkpoint import FOLDER
 from chibijax.errors import UserError
 
 _PACKAGES = (
@@ -53,13 +54,14 @@ def open_workdir(
 
   Raises:
     UserError: if the folder belongs to another config, is not writable, or is
-      not a folder.
+      not a folder. Without a checkpoint there is nothing to lose: the config
+      then replaces the former one, so that a mistake in it can be mended.
   """
   folder = pathlib.Path(workdir).absolute()
   saved = folder / "config.json"
   current = json.loads(config.to_json_best_effort())
   try:
-    if saved.is_file():
+    if saved.is_file() and _has_checkpoint(folder):
       _check_same(folder, json.loads(saved.read_text()), current)
     elif write:
       (folder / "samples").mkdir(parents=True, exist_ok=True)
@@ -118,6 +120,10 @@ def _tuples(value: Any) -> Any:
   if isinstance(value, dict):
     return {k: _tuples(v) for k, v in value.items()}
   return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _has_checkpoint(folder: pathlib.Path) -> bool:
+  return any(p.name.isdigit() for p in (folder / FOLDER).glob("*"))
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -38,14 +38,22 @@ def test_run_is_recorded_at_each_start(tmp_path):
 
 def test_another_config_is_refused_in_a_sentence(tmp_path):
   workdir.open_workdir(tmp_path, make_config())
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
   before = (tmp_path / "config.json").read_text()
   with pytest.raises(UserError, match=r"optim\.lr is 0\.1 there and 0\.2 here"):
     workdir.open_workdir(tmp_path, make_config(lr=0.2))
   assert (tmp_path / "config.json").read_text() == before
 
 
+def test_a_mistake_before_the_first_checkpoint_can_be_mended(tmp_path):
+  workdir.open_workdir(tmp_path, make_config())
+  workdir.open_workdir(tmp_path, make_config(lr=0.2))
+  assert workdir.read_config(tmp_path).optim.lr == 0.2
+
+
 def test_free_fields_may_change(tmp_path):
   workdir.open_workdir(tmp_path, make_config())
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
   workdir.open_workdir(tmp_path, make_config(log_every=1))
 
 
@@ -56,6 +64,7 @@ def test_a_file_in_the_way_is_said(tmp_path):
 
 
 def test_a_damaged_config_is_said(tmp_path):
+  (tmp_path / "checkpoints" / "5").mkdir(parents=True)
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(UserError, match="not JSON"):
     workdir.open_workdir(tmp_path, make_config())
