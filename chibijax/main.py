@@ -57,6 +57,17 @@ def main(argv: Sequence[str]) -> None:
   sys.exit(0 if finished else SAVED_AND_STOPPED)
 
 
+def parse_flags(argv: list[str]) -> list[str]:
+  """Parses the flags; a mistake in them ends in one sentence."""
+  try:
+    rest = flags.FLAGS(argv)
+    _ = CONFIG.value.task  # A config that did not load says so only here.
+  except Exception as error:  # Configs are code, which can raise anything.
+    last = [line.strip() for line in str(error).splitlines() if line.strip()]
+    sys.exit(f"chibijax: these flags cannot be used: {(last or [error])[-1]}")
+  return rest
+
+
 if __name__ == "__main__":
   flags.mark_flags_as_required(["config", "workdir"])
-  app.run(main)
+  app.run(main, flags_parser=parse_flags)
