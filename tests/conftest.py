@@ -4,6 +4,7 @@ The settings below must be made before JAX starts its backend and before any
 module of the package is imported, so they stand at the top of this file.
 """
 
+import atexit
 import os
 import pathlib
 import tempfile
@@ -26,6 +27,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Many tests train the same small model: it is compiled once a session. A folder
 # of this process's own, because a writable cache must not be shared.
 _CACHE = tempfile.TemporaryDirectory(prefix="chibijax-compiled-")
+atexit.register(_CACHE.cleanup)
 jax.config.update("jax_compilation_cache_dir", _CACHE.name)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 # Grain's worker processes refuse to start before absl flags are parsed.
