@@ -11,7 +11,7 @@ RUN ?= runs/quick
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-NATIVE := $(wildcard $(foreach end,cc cu h, \
+NATIVE := $(wildcard $(foreach end,cc cu cuh h, \
   chibijax/ops/native/*.$(end) chibijax/ops/*/native/*.$(end)))
 
 .PHONY: demo test test-corners lint format clean

@@ -1,11 +1,18 @@
 """Packaging of chibijax, and the build of its optional native kernels.
 
-Each `chibijax/ops/**/native/NAME.cc` becomes one plain shared library for every
-instruction set, `libNAME_generic.so`, `_avx2` and `_avx512`, and each `NAME.cu`
-a `libNAME_cuda.so`. The op's module loads the best one with ctypes and
-registers it through `jax.ffi`; nothing in them links against Python or JAX.
-They are optional: without a compiler (or nvcc) the build says so and goes on,
-and each op runs its JAX definition.
+Each `chibijax/ops/**/native/NAME.cc` or `NAME_cpu.cc` becomes one plain shared
+library for every instruction set, `libNAME_generic.so`, `_avx2` and `_avx512`,
+and each `NAME_cuda.cu` a `libNAME_cuda.so` for every GPU architecture. The op's
+module loads the best one with ctypes and registers it through `jax.ffi`;
+nothing in them links against Python or JAX. They are optional: without a
+compiler (or nvcc) the build says so and goes on, and each op runs its JAX
+definition.
+
+Environment of the build:
+  CXX: the C++ compiler; g++ by default.
+  CHIBIJAX_CUDA: 0 skips the CUDA libraries, 1 fails if they cannot be built.
+  CHIBIJAX_CUDA_ARCHS: GPU architectures, such as "90" or "7.5;9.0"; by default
+    all that nvcc knows from 7.5 on. The newest one's PTX runs on later GPUs.
 """
 
 import importlib.util
@@ -13,18 +20,28 @@ import os
 import pathlib
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = pathlib.Path(__file__).parent.resolve()
-CUDA_ARCHITECTURES = ("80", "90")
+OLDEST_CUDA_ARCHITECTURE = 75  # of Colab's T4
 # No -march=native: what is built here may run on another machine. No
 # -fvisibility=hidden: the handlers must be found by name.
 CXX_FLAGS = ["-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=fast"]
+# Divisions and roots may err by 2 units in the last place, and denormals are 0:
+# the IEEE versions are branches and calls in the innermost loops. Each
+# architecture is compiled on its own, on all cores.
+NVCC_FLAGS = [
+  *("-std=c++17", "-shared", "-Xcompiler", "-fPIC,-O1"),
+  *("-ftz=true", "-prec-div=false", "-prec-sqrt=false"),
+  *("--expt-relaxed-constexpr", "--threads", "0"),
+]
 INSTRUCTION_SETS = {
   "generic": [],
   "avx2": ["-mavx2", "-mfma"],
@@ -53,7 +70,13 @@ INSTALL_REQUIRES = [
   "tqdm>=4.66",
   "typer>=0.15",
 ]
-APP = ["scikit-image>=0.25"]
+APP = [
+  "gaussforge>=0.6",
+  "lz4>=4.3",
+  "mtcnn>=1.0",  # Only for its weights; it needs no TensorFlow for that.
+  "opencv-python-headless>=4.9,<5",
+  "scikit-image>=0.25",
+]
 EXTRAS_REQUIRE = {
   "cuda12": ["jax[cuda12]>=0.7.2"],
   "cuda13": ["jax[cuda13]>=0.7.2"],
@@ -67,6 +90,7 @@ EXTRAS_REQUIRE = {
     "pytest>=8.3",
     "pytest-xdist>=3.6",
     "ruff>=0.12",
+    "setuptools>=77",  # the tests import this file
   ],
 }
 
@@ -90,12 +114,74 @@ def native_extensions() -> list[Extension]:
       variants = {"cuda": []}
     else:
       variants = INSTRUCTION_SETS if x86 else {"generic": []}
+    stem = source.stem.removesuffix("_cpu").removesuffix("_cuda")
     for variant, flags in variants.items():
-      name = ".".join((*path.parent.parts, f"lib{source.stem}_{variant}"))
+      name = ".".join((*path.parent.parts, f"lib{stem}_{variant}"))
       extensions.append(
         Extension(name, [str(path)], extra_compile_args=flags, optional=True)
       )
   return extensions
+
+
+def cuda_wanted() -> bool | None:
+  """Reads CHIBIJAX_CUDA: no, must, or None for where nvcc is found."""
+  text = os.environ.get("CHIBIJAX_CUDA", "")
+  if text not in ("", "0", "1"):
+    raise SystemExit(f"CHIBIJAX_CUDA is {text!r}; expected 0, 1 or nothing")
+  return bool(int(text)) if text else None
+
+
+def find_nvcc() -> str | None:
+  """Looks on PATH, in $CUDA_HOME and in the usual place."""
+  folders = [os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+  places = [os.path.join(folder, "bin") for folder in folders if folder]
+  return shutil.which("nvcc") or shutil.which("nvcc", path=":".join(places))
+
+
+def cuda_architectures(nvcc: str) -> list[str]:
+  """Says what to compile for, as in ["75", "90"], oldest first.
+
+  Args:
+    nvcc: path of the compiler, which is asked unless CHIBIJAX_CUDA_ARCHS says.
+
+  Raises:
+    SystemExit: CHIBIJAX_CUDA_ARCHS is not understood.
+  """
+  text = os.environ.get("CHIBIJAX_CUDA_ARCHS", "")
+  if text.strip():
+    found = [a.replace(".", "") for a in re.split(r"[;,\s]+", text) if a]
+    if not all(re.fullmatch(r"\d{2,3}[af]?", a) for a in found):
+      raise SystemExit(
+        f"CHIBIJAX_CUDA_ARCHS is {text!r}; expected architectures such as"
+        ' "90" or "7.5;9.0"'
+      )
+  else:
+    command = [nvcc, "--list-gpu-arch"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.findall(r"compute_(\d+)\b", said.stdout)
+    found = [a for a in found if int(a) >= OLDEST_CUDA_ARCHITECTURE]
+  return sorted(set(found), key=lambda a: (int(a.rstrip("af")), a))
+
+
+def cuda_flags(nvcc: str) -> list[str]:
+  """Flags of nvcc: machine code for each architecture, the newest's PTX."""
+  flags = list(NVCC_FLAGS)
+  if os.environ.get("CXX"):
+    flags += ["-ccbin", shlex.split(os.environ["CXX"])[-1]]
+  architectures = cuda_architectures(nvcc)
+  for arch in architectures:
+    flags.append(f"-gencode=arch=compute_{arch},code=sm_{arch}")
+  newest = architectures[-1]
+  return [*flags, f"-gencode=arch=compute_{newest},code=compute_{newest}"]
+
+
+def compiler_command(cuda: bool) -> list[str]:
+  """Returns the compiler and its flags; [] where there is none."""
+  if cuda:
+    nvcc = find_nvcc()
+    return [nvcc, *cuda_flags(nvcc)] if nvcc else []
+  compiler = shlex.split(os.environ.get("CXX") or "g++")
+  return [*compiler, *CXX_FLAGS] if shutil.which(compiler[0]) else []
 
 
 class BuildNative(build_ext):
@@ -106,12 +192,22 @@ class BuildNative(build_ext):
     return os.path.join(*fullname.split(".")) + ".so"
 
   def run(self) -> None:
-    """Builds each extension with a plain compiler command."""
-    for extension in self.extensions:
-      reason = self.build_library(extension)
+    """Builds each extension with a plain compiler command.
+
+    Raises:
+      SystemExit: CHIBIJAX_CUDA=1, and a CUDA library could not be built.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+      reasons = list(pool.map(self.build_library, self.extensions))
+    for extension, reason in zip(self.extensions, reasons, strict=True):
+      if reason and _is_cuda(extension) and cuda_wanted():
+        raise SystemExit(
+          f"chibijax: CHIBIJAX_CUDA=1, but {extension.name} was not built"
+          f" ({reason})"
+        )
       if reason:
         print(
-          f"chibijax: {extension.name} was not built ({reason}); the JAX"
+          f"chibijax: {extension.name} was not built ({reason}); the pure JAX"
           " definition will be used instead.",
           file=sys.stderr,
         )
@@ -130,36 +226,32 @@ class BuildNative(build_ext):
     Returns:
       None when it was built, else why not.
     """
-    source = extension.sources[0]
-    cuda = source.endswith(".cu")
-    compiler = shutil.which("nvcc" if cuda else os.environ.get("CXX", "g++"))
-    if compiler is None:
+    cuda = _is_cuda(extension)
+    if cuda and cuda_wanted() is False:
+      return "CHIBIJAX_CUDA=0"
+    command = compiler_command(cuda)
+    if not command:
       return "no nvcc found" if cuda else "no C++ compiler found"
     include = ffi_include_dir()
     if include is None:
       return "jaxlib's headers not found"
     target = pathlib.Path(self.get_ext_fullpath(extension.name))
     target.parent.mkdir(parents=True, exist_ok=True)
-    flags = _cuda_flags() if cuda else CXX_FLAGS
     # A library in use is replaced, not written into.
     unfinished = target.with_suffix(".part")
-    command = [compiler, *flags, *extension.extra_compile_args]
-    command += [f"-I{include}", source, "-o", str(unfinished)]
-    print(" ".join(command), file=sys.stderr)
+    command += [*extension.extra_compile_args, "-isystem", include]
+    command += [*extension.sources, "-o", str(unfinished)]
+    print(shlex.join(command), file=sys.stderr)
     done = subprocess.run(command, cwd=ROOT, check=False)
     if done.returncode:
       unfinished.unlink(missing_ok=True)
-      return f"{compiler} ended with exit code {done.returncode}"
+      return f"{command[0]} ended with exit code {done.returncode}"
     unfinished.replace(target)
     return None
 
 
-def _cuda_flags() -> list[str]:
-  flags = ["-std=c++17", "-O3", "-shared", "-Xcompiler", "-fPIC"]
-  for arch in CUDA_ARCHITECTURES:
-    flags.append(f"-gencode=arch=compute_{arch},code=sm_{arch}")
-  newest = CUDA_ARCHITECTURES[-1]
-  return [*flags, f"-gencode=arch=compute_{newest},code=compute_{newest}"]
+def _is_cuda(extension: Extension) -> bool:
+  return extension.sources[0].endswith(".cu")
 
 
 def version() -> str:
@@ -168,21 +260,23 @@ def version() -> str:
   return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE).group(1)
 
 
-setup(
-  name="chibijax",
-  version=version(),
-  description="A photo of a face becomes a chibi avatar, in pure JAX.",
-  long_description=(ROOT / "README.md").read_text(encoding="utf-8")
-  if (ROOT / "README.md").exists()
-  else "",
-  long_description_content_type="text/markdown",
-  license="Apache-2.0",
-  python_requires=">=3.11",
-  packages=find_packages(include=["chibijax", "chibijax.*"]),
-  package_data={"chibijax": ["**/*.so"]},
-  install_requires=INSTALL_REQUIRES,
-  extras_require=EXTRAS_REQUIRE,
-  entry_points={"console_scripts": ["chibijax = chibijax.apps.cli:main"]},
-  ext_modules=native_extensions(),
-  cmdclass={"build_ext": BuildNative},
-)
+# The build front ends run this file as a program; the tests import it.
+if __name__ == "__main__":
+  setup(
+    name="chibijax",
+    version=version(),
+    description="A photo of a face becomes a chibi avatar, in pure JAX.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8")
+    if (ROOT / "README.md").exists()
+    else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["chibijax", "chibijax.*"]),
+    package_data={"chibijax": ["**/*.so"]},
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": ["chibijax = chibijax.apps.cli:main"]},
+    ext_modules=native_extensions(),
+    cmdclass={"build_ext": BuildNative},
+  )

@@ -22,7 +22,7 @@ EXPERIMENTS = sorted(
   if path.stem not in ("__init__", "common")
 )
 # Imported only where it is installed; the code says what to do without it.
-OPTIONAL = {"tensorflow", "skimage"}
+OPTIONAL = {"tensorflow", "skimage", "gaussforge", "cv2", "lz4"}
 
 
 def variants(name: str) -> list[str]:

@@ -108,6 +108,95 @@ def stylize(
 
 
 @app.command()
+def export(
+  out: Annotated[
+    pathlib.Path,
+    typer.Argument(metavar="OUT", help="A .ply or .spz name."),
+  ],
+  workdir: Annotated[
+    pathlib.Path,
+    typer.Option(help="The folder of a training of configs/splat_fit.py."),
+  ],
+) -> None:
+  """Writes the scene of a trained workdir as a file of Gaussian splats."""
+  from chibijax.apps import splat_files, splat_scene
+  from chibijax.errors import UserError
+
+  try:
+    splat_files.check_name(out)
+    gaussians, step = splat_scene.load(workdir)
+    splat_files.write(out, gaussians)
+  except UserError as error:
+    _fail(str(error))
+  typer.echo(
+    f"{len(gaussians.means):,} Gaussians of {workdir}, step {step}: {out} "
+    f"({out.stat().st_size / 2**20:.2f} MiB)"
+  )
+
+
+@app.command()
+def render(
+  splats: Annotated[
+    pathlib.Path,
+    typer.Argument(metavar="SPLATS", help="A .ply or .spz file of splats."),
+  ],
+  out: Annotated[
+    pathlib.Path,
+    typer.Argument(metavar="OUT", help="A .png name, or .gif: a turntable."),
+  ],
+  azimuth: Annotated[
+    float, typer.Option(help="Degrees around the scene; 0 is its front.")
+  ] = 0.0,
+  elevation: Annotated[
+    float, typer.Option(help="Degrees above the horizon.")
+  ] = 10.0,
+  zoom: Annotated[
+    float, typer.Option(help="Above 1 is closer than all of the scene.")
+  ] = 1.0,
+  fov: Annotated[float, typer.Option(help="Field of view, degrees.")] = 30.0,
+  size: Annotated[int, typer.Option(help="Side in pixels.")] = 512,
+  views: Annotated[
+    int | None,
+    typer.Option(help="Views all around, by default 1, of a .gif 36."),
+  ] = None,
+  up: Annotated[
+    str, typer.Option(help="Upward axis of the file: -y, y, z or -z.")
+  ] = "-y",
+  background: Annotated[
+    str, typer.Option(help="Colour behind the scene, #rrggbb.")
+  ] = "#ffffff",
+) -> None:
+  """Renders a file of Gaussian splats, once or from all around."""
+  from chibijax.apps import splat_files, splat_scene
+  from chibijax.errors import UserError
+
+  start = time.perf_counter()
+  count = views or (36 if out.suffix.lower() == ".gif" else 1)
+  if count < 1:
+    _fail(f"--views is {count}, expected at least 1.")
+  try:
+    splat_scene.check_name(out)
+    gaussians = splat_files.read(splats)
+    pictures = splat_scene.render(
+      gaussians,
+      azimuths=[azimuth + 360 * k / count for k in range(count)],
+      elevation=elevation,
+      zoom=zoom,
+      fov=fov,
+      size=size,
+      background=splat_scene.parse_color(background),
+      up=up,
+    )
+    splat_scene.save(out, pictures)
+  except UserError as error:
+    _fail(str(error))
+  typer.echo(
+    f"{len(gaussians.means):,} Gaussians, {count} view(s) in "
+    f"{time.perf_counter() - start:.1f} s: {out}"
+  )
+
+
+@app.command()
 def sample_photo(
   out: Annotated[
     pathlib.Path, typer.Argument(metavar="OUT", help="A PNG name.")

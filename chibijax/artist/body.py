@@ -26,10 +26,18 @@ class Body:
     pose: placement.
     face: measures; the skin tone is taken from it.
     full: whether legs and hands are in the picture.
+    color, accent: sRGB hex in place of the attributes' named colours.
   """
 
   def __init__(
-    self, scene: Scene, pose: Pose, face: Face, *, full: bool
+    self,
+    scene: Scene,
+    pose: Pose,
+    face: Face,
+    *,
+    full: bool,
+    color: str | None = None,
+    accent: str | None = None,
   ) -> None:
     self._scene = scene
     self._pose = pose
@@ -37,8 +45,8 @@ class Body:
     self._full = full
     a = face.attributes
     self._kind = a.clothes
-    self._color = palette.CLOTHES[a.clothes_color]
-    self._accent = palette.CLOTHES[a.accent_color]
+    self._color = color or palette.CLOTHES[a.clothes_color]
+    self._accent = accent or palette.CLOTHES[a.accent_color]
 
   def _piece(
     self, curve: Curve, color: str, label: str = "other", width: Number = LINE

@@ -151,12 +151,12 @@ def draw_head(
     if fringe is not None:
       moved = fringe + np.array([side * 8, 24]) * pose.scale
       scene.draw(moved, fill=skin["shadow"], opacity=0.9)
-    _draw_cheeks(scene, pose, face)
+    draw_cheeks(scene, pose, face)
   scene.draw(outline, stroke=skin["line"], width=LINE)
   return outline
 
 
-def _draw_cheeks(scene: Scene, pose: Pose, face: Face) -> None:
+def draw_cheeks(scene: Scene, pose: Pose, face: Face) -> None:
   """Draws blush and freckles, and the laugh lines of the old."""
   a = face.attributes
   strength = min(1.0, a.blush * 0.75 + face.expression.blush)

@@ -209,7 +209,16 @@ def skin_palette(tone: int) -> dict[str, str]:
   """
   if not 1 <= tone <= len(SKIN):
     raise ValueError(f"skin tone must be 1..{len(SKIN)}, got {tone!r}")
-  base = SKIN[tone - 1]
+  return skin_shades(SKIN[tone - 1])
+
+
+@functools.lru_cache(maxsize=64)
+def skin_shades(base: str) -> dict[str, str]:
+  """Colours of skin of any base colour, as `skin_palette`.
+
+  Args:
+    base: sRGB hex.
+  """
   lightness = oklab(base)[0]
   dark = max(0.0, (0.6 - lightness) / 0.4)
   # The darkest tones have little room below: they are modelled by light.

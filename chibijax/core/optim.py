@@ -21,14 +21,15 @@ def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
   Args:
     config: `lr` (the base rate), `schedule` and, for `linear_decay`,
       `decay_start`, the fraction of the run in [0, 1) at which the decay to
-      zero begins (0.5 in CycleGAN, Zhu et al. 2017, section 4).
+      zero begins (0.5 in CycleGAN, Zhu et al. 2017, section 4), or, for
+      `exponential`, `decay_to`, the last rate relative to the first in (0, 1].
     total_steps: number of steps of the whole run, >= 1.
 
   Returns:
     A schedule: int step -> float learning rate.
 
   Raises:
-    UserError: for an unknown schedule or a `decay_start` out of range.
+    UserError: for an unknown schedule, or a value out of range.
   """
   if config.schedule == "constant":
     return optax.constant_schedule(config.lr)
@@ -47,9 +48,15 @@ def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
       transition_steps=total_steps - begin,
       transition_begin=begin,
     )
+  if config.schedule == "exponential":
+    if not 0 < config.decay_to <= 1:
+      raise UserError(
+        f"optim.decay_to is {config.decay_to}, expected a fraction in (0, 1]."
+      )
+    return optax.exponential_decay(config.lr, total_steps, config.decay_to)
   raise UserError(
-    f"optim.schedule is {config.schedule!r}, expected 'constant', 'cosine' or "
-    "'linear_decay'."
+    f"optim.schedule is {config.schedule!r}, expected 'constant', 'cosine', "
+    "'linear_decay' or 'exponential'."
   )
 
 

@@ -132,6 +132,34 @@ class Reader:
         picture = _fitted(picture, self.size, self.fit, self.background)
       return np.array(picture, np.uint8)
 
+  def read_rgba(self, file: File) -> UInt8[np.ndarray, "height width 4"]:
+    """Decodes one picture with its transparency, at its native size.
+
+    Pixels stay where the file has them, whatever its EXIF orientation says:
+    a calibrated camera refers to them.
+
+    Args:
+      file: a path, or a binary file object.
+
+    Returns:
+      uint8 sRGB with straight alpha; opaque where the file has none.
+
+    Raises:
+      ImageError: if the file is no picture, is damaged, or is out of bounds.
+    """
+    with self._opened(file) as picture:
+      picture.load()
+      if not picture.has_transparency_data:
+        opaque = to_rgb(picture)
+        opaque.putalpha(255)
+        return np.array(opaque, np.uint8)
+      above = picture.convert("RGBA")
+      plain = above.convert("RGB")
+      plain.info.pop("transparency", None)
+      plain = to_rgb(plain)
+      plain.putalpha(above.getchannel("A"))
+      return np.array(plain, np.uint8)
+
   def check(self, file: File) -> tuple[int, int]:
     """Checks a picture by its header, without decoding it.
 

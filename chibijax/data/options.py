@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from chibijax.data import images
 from chibijax.data.folder import FolderSource, Split, matched
+from chibijax.data.posed import FigureSource, PosedFolderSource
 from chibijax.data.sources import (
   ArtistSource,
   DataError,
@@ -20,12 +21,15 @@ class Options:
   """`config.data`; every field has the default that a config need not repeat.
 
   Attributes:
-    source_a: "artist", "folder" or "tfds", the source of `image_a`.
+    source_a: "artist", "folder" or "tfds", the source of `image_a`; "posed" for
+      a folder of pictures with cameras (`data.posed`).
     source_b: the same for `image_b`; "" for batches of one key, `image`.
     path_a: a folder's path, or the name of a TFDS data set.
     path_b: the same for B.
-    domain_a: what the artist draws as A, "portrait" or "chibi".
-    domain_b: what the artist draws as B.
+    domain_a: what the artist draws as A, "portrait" or "chibi", or "figure":
+      views of one character as a 3D figure, with cameras.
+    domain_b: what the artist draws as B, "portrait" or "chibi".
+    character: which of the seed's characters the figure is.
     image_key_a: image feature of a TFDS data set.
     image_key_b: the same for B.
     tfds_dir: TFDS's data directory; "" for its default.
@@ -39,7 +43,8 @@ class Options:
     background: sRGB colour under transparency and letterbox bars.
     min_side: pictures in folders with a shorter side, in pixels, are skipped.
     batch_size: pictures per domain in a global batch, when `make` gets none.
-    examples: characters that the artist draws for training, per domain.
+    examples: characters that the artist draws for training, per domain, or
+      views of the figure.
     eval_examples: at most this many held-out examples.
     eval_fraction: share of a folder held out if it has no split of its own.
     body: draw chibis as whole figures.
@@ -59,6 +64,7 @@ class Options:
   path_b: str = ""
   domain_a: str = "portrait"
   domain_b: str = "chibi"
+  character: int = 0
   image_key_a: str = "image"
   image_key_b: str = "image"
   tfds_dir: str = ""
@@ -98,12 +104,20 @@ class Options:
         f"data.load_size ({self.load_size}) must be at least data.size"
         f" ({self.size}) when data.crop is on."
       )
-    if min(self.threads, self.workers, self.cache_mb, self.seed) < 0:
+    names = ("threads", "workers", "cache_mb", "seed", "character")
+    values = [getattr(self, name) for name in names]
+    if min(values) < 0:
       raise DataError(
-        "data.threads, data.workers, data.cache_mb and data.seed must not be"
-        f" negative, got {self.threads}, {self.workers}, {self.cache_mb} and"
-        f" {self.seed}."
+        f"data.{', data.'.join(names)} must not be negative, got"
+        f" {', '.join(map(str, values))}."
       )
+
+  @property
+  def posed(self) -> bool:
+    """Whether A is pictures with cameras."""
+    return self.source_a == "posed" or (
+      self.source_a == "artist" and self.domain_a == "figure"
+    )
 
   @classmethod
   def of(cls, config: "Options | Mapping[str, Any] | Any") -> "Options":
@@ -130,7 +144,7 @@ class Options:
     return cls(**values)
 
 
-def sources(options: Options, split: Split) -> list[JointSource]:
+def sources(options: Options, split: Split) -> list[Source]:
   """Opens the sources of a split.
 
   Args:
@@ -139,12 +153,14 @@ def sources(options: Options, split: Split) -> list[JointSource]:
 
   Returns:
     One source whose examples have all keys of a batch where A and B are
-    paired, else one for each key.
+    paired or pictures have cameras, else one for each key.
 
   Raises:
     DataError: if a source cannot be used; one sentence.
   """
   cache = options.cache_mb * 2**20
+  if not options.source_b and options.posed:
+    return [_posed(options, split, cache)]
   if not options.source_b:
     source = _source(options, "a", split)
     return [JointSource({"image": source}, cache_bytes=cache)]
@@ -165,6 +181,29 @@ def sources(options: Options, split: Split) -> list[JointSource]:
     JointSource({"image_a": a}, cache_bytes=cache // 2),
     JointSource({"image_b": b}, cache_bytes=cache // 2),
   ]
+
+
+def _posed(options: Options, split: Split, cache: int) -> Source:
+  """Opens pictures with cameras."""
+  if options.source_a == "artist":
+    views = options.examples if split == "train" else options.eval_examples
+    return FigureSource(
+      options.size,
+      split=split,
+      views=views,
+      seed=options.seed,
+      character=options.character,
+      cache_bytes=cache,
+    )
+  if not options.path_a:
+    raise DataError("data.source_a is posed: set data.path_a.")
+  return PosedFolderSource(
+    options.path_a,
+    options.size,
+    fit=options.fit_a,
+    split=split,
+    cache_bytes=cache,
+  )
 
 
 def _source(options: Options, side: Literal["a", "b"], split: Split) -> Source:

@@ -12,8 +12,9 @@ worker processes, hosts or history:
 * Two unpaired domains are two infinite streams, each shuffled anew in each of
   its epochs under its own seed; their lengths may differ.
 
-Batches hold uint8 [B, size, size, 3]; the evaluation split adds `mask`, bool
-[B], False where the last batch was filled up with copies.
+Batches hold uint8 [B, size, size, 3], or posed views (`data.posed`); the
+evaluation split adds `mask`, bool [B], False where the last batch was filled up
+with copies.
 """
 
 import dataclasses
@@ -26,15 +27,14 @@ from typing import Any
 
 import grain
 import numpy as np
-from jaxtyping import Bool, UInt8
 
 from chibijax.data import transforms
 from chibijax.data.folder import Split
 from chibijax.data.options import Options, sources
-from chibijax.data.sources import DataError, Example, JointSource
+from chibijax.data.sources import DataError, Example, Source
 from chibijax.data.workers import Workers
 
-LocalBatch = dict[str, UInt8[np.ndarray, "b h w 3"] | Bool[np.ndarray, " b"]]
+LocalBatch = dict[str, np.ndarray]
 
 # Memory that finished batches may wait in, per process.
 _READY_BYTES = 512 * 2**20
@@ -53,7 +53,7 @@ class Pipeline:
 
   def __init__(
     self,
-    sources: Sequence[JointSource],
+    sources: Sequence[Source],
     options: Options,
     *,
     split: Split,
@@ -82,8 +82,13 @@ class Pipeline:
       workers = Workers(sources, options.workers)
       for k, source in enumerate(sources):
         source.load_by(functools.partial(workers.load, k))
-    self._names = [name for source in sources for name in source.sources]
-    self.paired = len(sources) < len(self._names)
+    self._fields = {
+      name: field
+      for source in sources
+      for name, field in source.fields(options.size).items()
+    }
+    pictures = sum(len(shape) == 3 for shape, _ in self._fields.values())
+    self.paired = len(sources) < pictures
     lengths = [len(source) for source in sources]
     if split == "train":
       self.examples = max(lengths)
@@ -98,17 +103,20 @@ class Pipeline:
     block = _ProcessBlock(dataset, batch_size, process_index, process_count)
     local = batch_size // process_count
     self._dataset = block.batch(local, drop_remainder=True)
-    self._local_bytes = local * len(self._names) * options.size**2 * 3
+    self._local_bytes = local * sum(
+      math.prod(shape) * np.dtype(kind).itemsize
+      for shape, kind in self._fields.values()
+    )
 
   @property
   def spec(self) -> dict[str, Any]:
     """The global batch as a dict of `jax.ShapeDtypeStruct`."""
     import jax  # Not needed in worker processes.
 
-    rows, side = self.batch_size, self.options.size
+    rows = self.batch_size
     spec = {
-      name: jax.ShapeDtypeStruct((rows, side, side, 3), np.uint8)
-      for name in self._names
+      name: jax.ShapeDtypeStruct((rows, *shape), kind)
+      for name, (shape, kind) in self._fields.items()
     }
     if self.split == "eval":
       spec["mask"] = jax.ShapeDtypeStruct((rows,), np.bool_)
@@ -119,8 +127,10 @@ class Pipeline:
     """What is used and what was left out; counts damaged files so far."""
     parts = [source.description for source in self._sources]
     kind = "paired" if self.paired else "unpaired"
-    if len(self._names) == 1:
+    if len(self._fields) == 1:
       kind = "single"
+    elif "viewmat" in self._fields:
+      kind = "posed"
     return f"{self.split} ({kind}): " + "; ".join(parts)
 
   def iterator(self) -> "BatchIterator":
@@ -268,15 +278,17 @@ def make(
 
 
 def _train_dataset(
-  sources: Sequence[JointSource], options: Options, seed: int
+  sources: Sequence[Source], options: Options, seed: int
 ) -> grain.MapDataset:
   """Endless shuffled examples, each a dict of pictures by batch key."""
   draw = _Draw(transforms.CropFlip(options.size, options.flip))
   streams = []
   for k, source in enumerate(sources):
     order, draws = np.random.SeedSequence([seed, k]).generate_state(2).tolist()
-    stream = _Shuffled(grain.MapDataset.source(source), order)
-    streams.append(stream.repeat().random_map(draw, seed=draws))
+    stream = _Shuffled(grain.MapDataset.source(source), order).repeat()
+    if source.crop_flip:
+      stream = stream.random_map(draw, seed=draws)
+    streams.append(stream)
   if len(streams) == 1:
     return streams[0]
   return grain.experimental.ZipMapDataset(streams).map(_merged)
@@ -302,7 +314,7 @@ class _Draw:
 class _EvalExample:
   """Makes row i of the evaluation pass; rows from `count` on are padding."""
 
-  sources: tuple[JointSource, ...]
+  sources: tuple[Source, ...]
   count: int
 
   def __call__(self, row: int) -> Example:

@@ -22,6 +22,7 @@ from chibijax.data import images
 from chibijax.errors import UserError
 
 Example: TypeAlias = dict[str, Any]
+Fields: TypeAlias = dict[str, tuple[tuple[int, ...], type]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,6 +70,9 @@ class Cache:
 class Source(abc.ABC):
   """Random access with replacement of damaged examples and a memory cache."""
 
+  # Whether training may crop and mirror the pictures of an example.
+  crop_flip = True
+
   def __init__(self, cache_bytes: int = 0) -> None:
     """Starts with nothing cached and nothing known to be damaged."""
     self.cache = Cache(cache_bytes)
@@ -103,6 +107,14 @@ class Source(abc.ABC):
     Raises:
       ImageError: if the example is damaged.
     """
+
+  def fields(self, size: int) -> Fields:
+    """Shape and type of what an example brings to a batch, by key.
+
+    Args:
+      size: side of the pictures in a batch, in pixels.
+    """
+    return {"image": ((size, size, 3), np.uint8)}
 
   @property
   @abc.abstractmethod
@@ -278,6 +290,10 @@ class JointSource(Source):
     return {
       name: source.load(index)["image"] for name, source in self.sources.items()
     }
+
+  def fields(self, size: int) -> Fields:
+    """A picture by the name of each source."""
+    return {name: ((size, size, 3), np.uint8) for name in self.sources}
 
   @property
   def description(self) -> str:

@@ -27,6 +27,15 @@ def test_linear_decay_is_flat_then_falls_to_zero():
   np.testing.assert_allclose(rates, [0.1, 0.1, 0.1, 0.05, 0.0], atol=1e-7)
 
 
+def test_exponential_decay_ends_at_its_fraction():
+  config = make_config(schedule="exponential", decay_to=0.01)
+  schedule = optim.make_schedule(config, 100)
+  rates = np.array([schedule(i) for i in (0, 50, 100)])
+  np.testing.assert_allclose(rates, [0.1, 0.01, 0.001], rtol=1e-5)
+  with pytest.raises(UserError, match="decay_to"):
+    optim.make_schedule(make_config(schedule="exponential", decay_to=0.0), 9)
+
+
 @pytest.mark.parametrize("field", ["schedule", "name"])
 def test_unknown_names_are_refused(field):
   with pytest.raises(UserError, match="nonsense"):

@@ -46,6 +46,33 @@ def test_white_stays_white_in_every_mode(mode: str) -> None:
   assert (pixels == 255).all()
 
 
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "RGB", "I;16"])
+def test_rgba_keeps_straight_colours_and_transparency(mode: str) -> None:
+  if mode == "I;16":
+    picture = Image.fromarray(np.full((4, 6), 200 * 257, np.uint16))
+  else:
+    picture = Image.new("RGBA", (6, 4), (200, 200, 200, 60)).convert(mode)
+  pixels = images.Reader(size=3).read_rgba(saved(picture))
+  # The native size, whatever the reader's; colours not mixed with any ground.
+  assert pixels.shape == (4, 6, 4)
+  assert (pixels[..., :3] == 200).all()
+  solid = mode in ("RGB", "I;16")
+  assert (pixels[..., 3] == (255 if solid else 60)).all()
+
+
+def test_rgba_leaves_pixels_where_the_camera_saw_them() -> None:
+  pixels = gradient(4, 6)
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  turned = saved(Image.fromarray(pixels), exif=exif.tobytes())
+  assert READ(turned).shape == (6, 4, 3)
+  turned.seek(0)
+  found = images.READER.read_rgba(turned)
+  np.testing.assert_array_equal(found[..., :3], pixels)
+  with pytest.raises(images.ImageError, match="not a picture"):
+    images.READER.read_rgba(io.BytesIO(b"nothing"))
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_alpha_is_composited_over_the_background(mode: str) -> None:
   picture = Image.new("RGBA", (4, 4), (0, 0, 0, 0)).convert(mode)
