@@ -9,8 +9,9 @@ call by call, in an order that rotates, so that only one computes at a time;
 medians are shown. Images and gradients must agree before anything is timed.
 `floor` is what the pairs of pixel and Gaussian cost at the processor's
 measured peak (`splat_floor.py`); `x floor` is a time over it: over the pairs'
-channels alone, over all that a pair needs, and over the bytes that must move. An arm that once
-took longer than --limit is not tried with more Gaussians or channels.
+channels alone, over all that a pair needs, and over the bytes that must move.
+An arm that once took longer than --limit is not tried with more Gaussians or
+channels.
 """
 
 import argparse
@@ -19,7 +20,6 @@ import datetime
 import json
 import os
 import pathlib
-import pickle
 import select
 import shlex
 import subprocess
@@ -102,7 +102,7 @@ class Bench:
       setting["height"],
       setting["batch"],
     )
-    (folder / "scene.pickle").write_bytes(pickle.dumps(scene))
+    np.savez(folder / "scene.npz", **vars(scene))
     start = time.perf_counter()
     setting = {**setting, "pairs": pairs_of(scene, folder)}
     setting["search_s"] = time.perf_counter() - start

@@ -18,7 +18,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import pickle
 import resource
 import sys
 import time
@@ -269,7 +268,9 @@ def _nerfacc() -> types.ModuleType:
 def load(folder: str) -> tuple[Scene, Any]:
   """The scene and its pairs (None where nobody needs them)."""
   path = pathlib.Path(folder)
-  scene = pickle.loads((path / "scene.pickle").read_bytes())
+  with np.load(path / "scene.npz") as arrays:
+    fields = {k: v if v.ndim else int(v) for k, v in arrays.items()}
+  scene = Scene(**fields)
   pairs = path / "pairs.npy"
   return scene, np.load(pairs) if pairs.exists() else None
 

@@ -83,8 +83,8 @@ def table(results: list[dict]) -> str:
   """The results as a Markdown table."""
   lines = [
     "| size | Gaussians | pairs | channels | threads | arm | forward ms (IQR)"
-    " | / ours | x floor: channels / pair / bytes | + backward ms (IQR) | / ours | x floor | image,"
-    " gradient error | others |",
+    " | / ours | x floor: channels / pair / bytes | + backward ms (IQR)"
+    " | / ours | x floor | image, gradient error | others |",
     "|" + "---|" * 14,
   ]
   for row in results:
