@@ -10,8 +10,8 @@ medians are shown. Images and gradients must agree before anything is timed.
 `floor` is what the pairs of pixel and Gaussian cost at the processor's
 measured peak (`splat_floor.py`); `x floor` is a time over it: over the pairs'
 channels alone, over all that a pair needs, and over the bytes that must move.
-An arm that once took longer than --limit is not tried with more Gaussians or
-channels.
+An arm is not tried where a call would take longer than --limit; the reference
+runs only on the most threads, for it gains nothing by them.
 """
 
 import argparse

@@ -11,7 +11,7 @@ KINDS = ("forward", "both")
 # splax sorts by depths of fewer bits, so that neighbours may change places.
 AGREEMENT = {"splax": (2e-3, 0.2)}
 # Where rounding decides whether a Gaussian counts, its gradient comes or goes.
-EXACT = (1e-5, 2e-2)
+EXACT = (1e-5, 5e-3)
 # The size that the goals name, as in `_key` after the threads.
 HEAD = (180_000, 32, 512, 512, 1)
 

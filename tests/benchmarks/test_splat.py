@@ -146,8 +146,8 @@ def test_disagreement_is_an_error(module) -> None:
   first = {n: rng.random((8, 8, 3)) for n in ("image", "alpha", *names)}
   error = splat_goals.compare("torch", first, first)
   assert error == {"image_mean": 0, "image_max": 0, "gradients": 0}
-  worse = {**first, "grad_quats": first["grad_quats"] * 1.01}
-  assert splat_goals.compare("splax", first, worse)["gradients"] > 0.009
+  worse = {**first, "grad_quats": first["grad_quats"] * 1.05}
+  assert splat_goals.compare("splax", first, worse)["gradients"] > 0.04
   with pytest.raises(splat_goals.DisagreementError, match="torch"):
     splat_goals.compare("torch", first, worse)
 

@@ -1,13 +1,11 @@
-"""The CUDA kernels: on the CPU by emulation, compiled by nvcc, on a GPU.
+"""The CUDA kernels: on the CPU by emulation, and on a GPU.
 
 The emulation (cuda_emulation.h) runs the kernels' own source, so that what is
 left for a GPU to show is what the emulation does not model: concurrency beyond
 the order of threads and blocks, and the precision of the GPU's arithmetic.
 """
 
-import ctypes
 import dataclasses
-import importlib
 import os
 import re
 import subprocess
@@ -150,6 +148,54 @@ def test_tall_picture(library):
   assert np.ptp(images[0]) > 0.1
 
 
+def rasterize_with_gradients(data):
+  """Pictures and every gradient by the public function, traced anew."""
+  gaussians, camera, background = data
+
+  def loss(gaussians, viewmat, K, background):
+    view = dataclasses.replace(camera, viewmat=viewmat, K=K)
+    result = splat.rasterize(gaussians, view, checks.ABSOLUTE, background)
+    outputs = result.image, result.alpha, result.depth
+    waves = (jnp.sin(0.3 * jnp.arange(x.size)) for x in outputs)
+    parts = [x.reshape(-1) @ wave for x, wave in zip(outputs, waves)]
+    return sum(parts), outputs
+
+  gradient = jax.grad(loss, argnums=(0, 1, 2, 3), has_aux=True)
+  gradients, outputs = jax.jit(gradient)(
+    gaussians, camera.viewmat, camera.K, background
+  )
+  leaves = jax.tree.leaves_with_path(gradients)
+  return outputs, {jax.tree_util.keystr(path): x for path, x in leaves}
+
+
+def check_public_function(run):
+  """Compares `run(rasterize_with_gradients, data)` with the reference."""
+  data = checks.scene(120, channels=5)
+  outputs, gradients = run(rasterize_with_gradients, data)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setenv("CHIBIJAX_NATIVE", "0")
+    expected_outputs, expected = rasterize_with_gradients(data)
+  checks.assert_near(outputs, expected_outputs, checks.GPU_TOLERANCE, 1e-3)
+  checks.assert_gradients_near(
+    gradients, expected, checks.GPU_GRADIENT_TOLERANCE
+  )
+  assert len(gradients) == 9 and all(x.any() for x in gradients.values())
+
+
+def test_public_function(library):
+  def emulated(function, data):
+    with emulated_cuda.installed():
+      return jax.block_until_ready(function(data))
+
+  check_public_function(emulated)
+
+
+@pytest.mark.gpu
+def test_public_function_on_a_gpu():
+  assert ffi.available("cuda"), "libsplat_cuda.so is not built; see setup.py"
+  check_public_function(lambda function, data: function(data))
+
+
 @pytest.mark.parametrize("order", [1, 2])
 def test_order_of_threads_changes_nothing(order, library, monkeypatch):
   """In reverse and at random: a missing barrier would show."""
@@ -215,25 +261,7 @@ def test_what_the_cpu_kernels_pass_the_emulated_pass_too():
   done = subprocess.run(command, capture_output=True, text=True, check=False)
   assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
   passed = re.search(r"(\d+) passed", done.stdout)
-  assert int(passed[1]) > 100
-
-
-def test_nvcc_builds_a_library_that_loads_without_a_gpu(tmp_path, monkeypatch):
-  pytest.importorskip("setuptools")
-  package_setup = importlib.import_module("setup")
-  nvcc = package_setup.find_nvcc()
-  if nvcc is None:
-    pytest.skip("there is no nvcc")
-  monkeypatch.setenv("CHIBIJAX_CUDA_ARCHS", "90")
-  target = tmp_path / "libsplat_cuda.so"
-  command = package_setup.compiler_command(cuda=True)
-  command += ["-Xptxas", "-v", "-isystem", jax.ffi.include_dir()]
-  command += [str(emulated_cuda.NATIVE / "splat_cuda.cu"), "-o", str(target)]
-  done = subprocess.run(command, capture_output=True, text=True, check=False)
-  assert done.returncode == 0, done.stderr
-  library = ctypes.CDLL(str(target))
-  for name in ffi._OPERATIONS:
-    assert getattr(library, f"chibijax_splat_{name}")
+  assert int(passed[1]) > 80
 
 
 @pytest.mark.gpu

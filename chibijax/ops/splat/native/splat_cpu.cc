@@ -244,6 +244,7 @@ ffi::Error RunComposite(ffi::ThreadPool pool, float max_alpha,
   (void)bins;
   return Guarded("composite", [&] {
     XlaWorkers workers(pool);
+    PreferLargePages(image->typed_data(), image->size_bytes());
     ForImages(workers, p.count(), [&](int64_t i) {
       const int64_t at = i * p.pixels();
       const Canvas canvas{
@@ -299,6 +300,7 @@ ffi::Error RunCompositeGrad(
                   canvas, out);
   };
   return Guarded("composite_grad", [&] {
+    PreferLargePages(v_colors->typed_data(), v_colors->size_bytes());
     if (p.color_cameras == p.c) {
       ForImages(workers, p.count(), one);
       return;
