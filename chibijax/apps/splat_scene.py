@@ -14,6 +14,7 @@ from PIL import Image
 
 from chibijax.core import checkpoint, workdir
 from chibijax.core.logging import write_png
+from chibijax.core.workdir import write_bytes
 from chibijax.errors import UserError
 from chibijax.ops import camera as cameras
 from chibijax.ops import image as image_ops
@@ -227,9 +228,4 @@ def _write_gif(path: pathlib.Path, pictures: list[np.ndarray]) -> None:
   frames[0].save(
     buffer, "GIF", save_all=True, append_images=frames[1:], **options
   )
-  temporary = path.with_name(f".{path.name}.part")
-  try:
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  write_bytes(path, buffer.getvalue())

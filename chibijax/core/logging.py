@@ -20,7 +20,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from chibijax.core.workdir import write_text
+from chibijax.core.workdir import write_bytes, write_text
 
 # Pictures of a sample grid are enlarged to about this many pixels.
 _SHOWN_SIZE = 128
@@ -233,12 +233,7 @@ def write_png(path: pathlib.Path, picture: UInt8[np.ndarray, "h w c"]) -> None:
   """Writes a PNG under a temporary name, then renames it."""
   buffer = io.BytesIO()
   Image.fromarray(picture).save(buffer, "PNG")
-  temporary = path.with_name(f".{path.name}.part")
-  try:
-    temporary.write_bytes(buffer.getvalue())
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  write_bytes(path, buffer.getvalue())
 
 
 def _drop_lines_after(path: pathlib.Path, start: int, total: int) -> None:

@@ -106,10 +106,15 @@ def read_config(workdir: str | pathlib.Path) -> ConfigDict:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a file in UTF-8 as `write_bytes` does."""
+  write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: pathlib.Path, data: bytes) -> None:
   """Writes a file under a temporary name, then renames it."""
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
   try:
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(data)
     temporary.replace(path)
   finally:
     temporary.unlink(missing_ok=True)
