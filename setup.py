@@ -66,6 +66,7 @@ INSTALL_REQUIRES = [
   "pillow>=11.0",
   "resvg-py>=0.5",
   "safetensors>=0.5",
+  "scipy>=1.13",
   "tensorflow-datasets>=4.9.9",
   "tqdm>=4.66",
   "typer>=0.15",
@@ -75,17 +76,24 @@ APP = [
   "lz4>=4.3",
   "mtcnn>=1.0",  # Only for its weights; it needs no TensorFlow for that.
   "opencv-python-headless>=4.9,<5",
+  "pi-heif>=1.0",  # Reads HEIC; 1.5 MB.
   "scikit-image>=0.25",
 ]
+# Signed content credentials: 16 MB, so not everybody's.
+PROVENANCE = ["c2pa-python>=0.38", "cryptography>=43"]
 EXTRAS_REQUIRE = {
   "cuda12": ["jax[cuda12]>=0.7.2"],
   "cuda13": ["jax[cuda13]>=0.7.2"],
   "tpu": ["jax[tpu]>=0.7.2"],
   "tf": ["tensorflow>=2.19"],
   "app": APP,
+  "provenance": PROVENANCE,
+  "mesh": ["ai-edge-litert>=2.0"],  # Runs Face Mesh's file; 60 MB installed.
   "dev": [
     *APP,
+    *PROVENANCE,
     "beartype>=0.21",
+    "hypothesis>=6.100",
     "pre-commit>=4.0",
     "pytest>=8.3",
     "pytest-xdist>=3.6",

@@ -1,6 +1,6 @@
 """Detection on real portraits, statuses of made cases, alignment, speed.
 
-    python benchmarks/faces.py                # about 12 minutes
+    python benchmarks/faces.py                # about 20 minutes
     python benchmarks/faces.py --every 10     # a tenth of the photos
 
 Real photos come from `$CHIBIJAX_SHARED` or `../shared/data`. Found: the
@@ -73,10 +73,13 @@ def main() -> None:
   if not files:
     sys.exit(f"no photos in {shared}/photos")
   yunet = shared / "weights" / "yunet" / "yunet_n_320_320.onnx"
+  blaze = shared / "weights" / "blazeface"
   detectors = {
     "mtcnn": detect.make("mtcnn"),
     "haar": detect.make("haar"),
     "yunet": detect.make("yunet", yunet),
+    "blaze front": detect.make("blazeface", blaze / "blazeface.pth"),
+    "blaze back": detect.make("blazeface", blaze / "blazefaceback.pth"),
   }
   photos = {file: np.asarray(Image.open(file).convert("RGB")) for file in files}
   boxes = main_faces(photos, detectors)
@@ -139,11 +142,11 @@ def real_photos(
       counts = count(detect.find(photo, detector), boxes[file], file.stem)
       for group in [*groups(file), "all"]:
         rows[group].update({"photos": 1, **counts})
-  print(f"\n{'detector':10}{'group':14}{'photos':>7}{'found':>7}", end="")
+  print(f"\n{'detector':12}{'group':14}{'photos':>7}{'found':>7}", end="")
   print(f"{'other people':>14}{'wrong':>7}")
   for name, rows in table.items():
     for group, row in sorted(rows.items()):
-      print(f"{name:10}{group:14}{row['photos']:7}{row['found']:7}", end="")
+      print(f"{name:12}{group:14}{row['photos']:7}{row['found']:7}", end="")
       print(f"{row['others']:14}{row['wrong']:7}")
   return table
 

@@ -42,16 +42,8 @@ def get_config(variant: str = "") -> ConfigDict:
   config.optim.b1 = 0.5
   config.optim.schedule = "linear_decay"
   config.optim.decay_start = 0.5
-  if variant == "quick":
-    _quick(config)
-  elif variant == "smoke":
-    _smoke(config)
-  elif variant:
-    raise ValueError(
-      f"configs/cyclegan.py has no variant {variant!r}: expected 'quick',"
-      " 'smoke' or none."
-    )
-  return config
+  variants = {"quick": _quick, "smoke": _smoke}
+  return common.apply_variant(config, variant, variants, "configs/cyclegan.py")
 
 
 def _quick(config: ConfigDict) -> None:

@@ -70,16 +70,8 @@ def get_config(variant: str = "") -> ConfigDict:
   )
   config.optim.eps = 1e-15
   config.optim.decay_to = 0.01
-  if variant == "quick":
-    _quick(config)
-  elif variant == "smoke":
-    _smoke(config)
-  elif variant:
-    raise ValueError(
-      f"configs/splat_fit.py has no variant {variant!r}: expected 'quick',"
-      " 'smoke' or none."
-    )
-  return config
+  variants = {"quick": _quick, "smoke": _smoke}
+  return common.apply_variant(config, variant, variants, "configs/splat_fit.py")
 
 
 def _quick(config: ConfigDict) -> None:

@@ -18,6 +18,7 @@ os.environ.setdefault("NPROC", "8")
 import flax.struct
 import jax
 import jaxtyping
+import numpy as np
 import pytest
 from absl import flags
 
@@ -77,3 +78,22 @@ def shared_data() -> pathlib.Path:
   if not path.is_dir():
     pytest.skip(f"no shared data: {path} is missing (set CHIBIJAX_SHARED)")
   return path
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+  """Scikit-image's public-domain portrait, 512 px, uint8 [512, 512, 3]."""
+  data = pytest.importorskip("skimage.data", reason="needs scikit-image")
+  return data.astronaut()
+
+
+@pytest.fixture(scope="session")
+def mtcnn_detector() -> object:
+  """MTCNN with its weights, or a skip."""
+  pytest.importorskip("lz4.frame", reason="needs lz4 to read the weights")
+  # Not at the top: modules of the package come after the import hook.
+  from chibijax.faces import detect, mtcnn_weights
+
+  if mtcnn_weights.folder() is None:
+    pytest.skip("the mtcnn package, which carries the weights, is missing")
+  return detect.make("mtcnn")

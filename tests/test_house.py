@@ -22,7 +22,16 @@ EXPERIMENTS = sorted(
   if path.stem not in ("__init__", "common")
 )
 # Imported only where it is installed; the code says what to do without it.
-OPTIONAL = {"tensorflow", "skimage", "gaussforge", "cv2", "lz4"}
+OPTIONAL = {
+  "tensorflow",
+  "skimage",
+  "gaussforge",
+  "cv2",
+  "lz4",
+  "c2pa",
+  "cryptography",
+  "ai_edge_litert",
+}
 
 
 def variants(name: str) -> list[str]:

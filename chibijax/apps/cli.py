@@ -1,26 +1,33 @@
-"""The `chibijax` command. Errors a user can mend: one sentence, exit code 2.
+"""The `chibijax` command. Errors a user can mend: one sentence, exit code 2."""
 
-Heavy modules are imported inside the commands, so that `--help` is instant.
-"""
-
-import pathlib
 import sys
-import time
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from chibijax import __version__
-
-# Left, top and side in pixels of her head and collar in scikit-image's photo.
-ASTRONAUT_FACE = (90, 0, 256)
+from chibijax.apps.commands import avatar, files, networks
 
 app = typer.Typer(
   add_completion=False,
   no_args_is_help=True,
   pretty_exceptions_enable=False,
+  rich_markup_mode="markdown",
   help="Turns photos of faces into chibi avatars.",
 )
+MAKE, USE, TOOLS = "Make avatars", "Use a training", "Tools"
+
+app.command(rich_help_panel=MAKE, epilog=avatar.AVATAR_EXAMPLES)(avatar.avatar)
+app.command(rich_help_panel=MAKE, epilog=avatar.STICKERS_EXAMPLES)(
+  avatar.stickers
+)
+app.command(rich_help_panel=USE)(networks.stylize)
+app.command(rich_help_panel=USE)(networks.export)
+app.command(rich_help_panel=USE)(networks.render)
+app.command(rich_help_panel=TOOLS, epilog=files.ALIGN_EXAMPLES)(files.align)
+app.command(rich_help_panel=TOOLS, epilog=files.INSPECT_EXAMPLES)(files.inspect)
+app.command(rich_help_panel=TOOLS, epilog=files.FETCH_EXAMPLES)(files.fetch)
+app.command(rich_help_panel=TOOLS)(files.sample_photo)
 
 
 def _print_version(wanted: bool) -> bool:
@@ -43,185 +50,6 @@ def options(
   ] = False,
 ) -> None:
   """Turns photos of faces into chibi avatars."""
-
-
-@app.command()
-def stylize(
-  photos: Annotated[
-    pathlib.Path,
-    typer.Argument(
-      metavar="PHOTO_OR_FOLDER", help="One photo, or a folder of photos."
-    ),
-  ],
-  out: Annotated[
-    pathlib.Path,
-    typer.Argument(metavar="OUT", help="A PNG name or a folder."),
-  ],
-  workdir: Annotated[
-    pathlib.Path,
-    typer.Option(help="The folder of a training (python -m chibijax.main)."),
-  ],
-  direction: Annotated[
-    str, typer.Option(help="a2b: photo to chibi; b2a: the other way.")
-  ] = "a2b",
-  size: Annotated[
-    int | None,
-    typer.Option(help="Side in pixels; by default the training's."),
-  ] = None,
-  batch: Annotated[int, typer.Option(help="Photos a batch.")] = 8,
-  crop: Annotated[
-    bool,
-    typer.Option(help="Crop to a square, or keep the whole photo."),
-  ] = True,
-  overwrite: Annotated[
-    bool, typer.Option(help="Replace pictures that exist.")
-  ] = False,
-) -> None:
-  """Turns a photo, or a folder of them, with a trained network."""
-  from chibijax.apps import stylize as stylizing
-  from chibijax.errors import UserError
-
-  start = time.perf_counter()
-  try:
-    pairs = stylizing.plan(photos, out)
-    stylizer = stylizing.load(
-      workdir, direction=direction, size=size, batch=min(batch, len(pairs))
-    )
-    report = stylizing.run(pairs, stylizer, crop=crop, overwrite=overwrite)
-  except UserError as error:
-    _fail(str(error))
-  for photo, reason in report.skipped.items():
-    typer.echo(f"skipped {photo}: {reason}", err=True)
-  if not report.written and not report.kept:
-    _fail(f"no picture could be made of {photos}.")
-  if report.kept:
-    typer.echo(
-      f"{len(report.kept)} there already (--overwrite makes them again): "
-      f"{report.kept[0]}"
-    )
-  if report.written:
-    where = report.written[0] if len(report.written) == 1 else out
-    typer.echo(
-      f"{len(report.written)} of {len(pairs)} made at {stylizer.size} px in "
-      f"{time.perf_counter() - start:.1f} s with {stylizer.source}: {where}"
-    )
-
-
-@app.command()
-def export(
-  out: Annotated[
-    pathlib.Path,
-    typer.Argument(metavar="OUT", help="A .ply or .spz name."),
-  ],
-  workdir: Annotated[
-    pathlib.Path,
-    typer.Option(help="The folder of a training of configs/splat_fit.py."),
-  ],
-) -> None:
-  """Writes the scene of a trained workdir as a file of Gaussian splats."""
-  from chibijax.apps import splat_files, splat_scene
-  from chibijax.errors import UserError
-
-  try:
-    splat_files.check_name(out)
-    gaussians, step = splat_scene.load(workdir)
-    splat_files.write(out, gaussians)
-  except UserError as error:
-    _fail(str(error))
-  typer.echo(
-    f"{len(gaussians.means):,} Gaussians of {workdir}, step {step}: {out} "
-    f"({out.stat().st_size / 2**20:.2f} MiB)"
-  )
-
-
-@app.command()
-def render(
-  splats: Annotated[
-    pathlib.Path,
-    typer.Argument(metavar="SPLATS", help="A .ply or .spz file of splats."),
-  ],
-  out: Annotated[
-    pathlib.Path,
-    typer.Argument(metavar="OUT", help="A .png name, or .gif: a turntable."),
-  ],
-  azimuth: Annotated[
-    float, typer.Option(help="Degrees around the scene; 0 is its front.")
-  ] = 0.0,
-  elevation: Annotated[
-    float, typer.Option(help="Degrees above the horizon.")
-  ] = 10.0,
-  zoom: Annotated[
-    float, typer.Option(help="Above 1 is closer than all of the scene.")
-  ] = 1.0,
-  fov: Annotated[float, typer.Option(help="Field of view, degrees.")] = 30.0,
-  size: Annotated[int, typer.Option(help="Side in pixels.")] = 512,
-  views: Annotated[
-    int | None,
-    typer.Option(help="Views all around, by default 1, of a .gif 36."),
-  ] = None,
-  up: Annotated[
-    str, typer.Option(help="Upward axis of the file: -y, y, z or -z.")
-  ] = "-y",
-  background: Annotated[
-    str, typer.Option(help="Colour behind the scene, #rrggbb.")
-  ] = "#ffffff",
-) -> None:
-  """Renders a file of Gaussian splats, once or from all around."""
-  from chibijax.apps import splat_files, splat_scene
-  from chibijax.errors import UserError
-
-  start = time.perf_counter()
-  count = views or (36 if out.suffix.lower() == ".gif" else 1)
-  if count < 1:
-    _fail(f"--views is {count}, expected at least 1.")
-  try:
-    splat_scene.check_name(out)
-    gaussians = splat_files.read(splats)
-    pictures = splat_scene.render(
-      gaussians,
-      azimuths=[azimuth + 360 * k / count for k in range(count)],
-      elevation=elevation,
-      zoom=zoom,
-      fov=fov,
-      size=size,
-      background=splat_scene.parse_color(background),
-      up=up,
-    )
-    splat_scene.save(out, pictures)
-  except UserError as error:
-    _fail(str(error))
-  typer.echo(
-    f"{len(gaussians.means):,} Gaussians, {count} view(s) in "
-    f"{time.perf_counter() - start:.1f} s: {out}"
-  )
-
-
-@app.command()
-def sample_photo(
-  out: Annotated[
-    pathlib.Path, typer.Argument(metavar="OUT", help="A PNG name.")
-  ],
-) -> None:
-  """Writes a public-domain photo of a face: astronaut Eileen Collins."""
-  try:
-    from skimage import data
-  except ImportError:
-    _fail("sample-photo needs scikit-image: pip install 'chibijax[app]'.")
-  from chibijax.apps.stylize import save_picture
-  from chibijax.errors import UserError
-
-  left, top, side = ASTRONAUT_FACE
-  try:
-    save_picture(out, data.astronaut()[top : top + side, left : left + side])
-  except UserError as error:
-    _fail(str(error))
-  typer.echo(f"Eileen Collins, photo by NASA (public domain): {out}")
-
-
-def _fail(sentence: str) -> NoReturn:
-  """Ends the command with one sentence and exit code 2."""
-  typer.echo(f"chibijax: {sentence}", err=True)
-  raise typer.Exit(2)
 
 
 def main() -> None:

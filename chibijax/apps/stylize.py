@@ -5,7 +5,6 @@ model's training size, either by cropping it or by padding its shorter side;
 padding is cut off again afterwards.
 """
 
-import collections
 import dataclasses
 import importlib
 import pathlib
@@ -19,8 +18,9 @@ from jaxtyping import UInt8
 from PIL import Image
 from tqdm import tqdm
 
+from chibijax.apps import photos as photo_files
+from chibijax.apps import pictures
 from chibijax.core import checkpoint, workdir
-from chibijax.core.logging import write_png
 from chibijax.data import images as image_files
 from chibijax.errors import UserError
 from chibijax.ops import image as image_ops
@@ -154,52 +154,28 @@ def read_square(
 def plan(
   photos: pathlib.Path, out: pathlib.Path
 ) -> list[tuple[pathlib.Path, pathlib.Path]]:
-  """Pairs every photo with the PNG it will become.
+  """Pairs every photo with the picture it will become.
 
   Args:
     photos: one photo, or a folder that is searched with its subfolders.
-    out: for a folder, the folder whose tree will mirror it; for one photo, a
-      `.png` name or a folder.
+    out: for a folder, the folder whose tree will mirror it; for one photo, the
+      name of a picture or a folder.
 
   Returns:
-    (photo, PNG) pairs in order of name. Photos that differ in their suffix
-    only (`a.jpg`, `a.png`) keep it (`a.jpg.png`, `a.png.png`).
+    (photo, picture) pairs, see `chibijax.apps.photos`.
 
   Raises:
     UserError: if there is no photo, or `out` is of the wrong kind.
   """
-  if not photos.exists():
-    raise UserError(f"{photos} does not exist.")
-  if photos.is_file():
-    if out.suffix and not out.is_dir():
-      if out.suffix.lower() != ".png":
-        raise UserError(
-          f"{out} is not a PNG name; pictures are written as PNG."
-        )
-      return [(photos, out)]
-    return [(photos, out / f"{photos.stem}.png")]
+  # Results of an earlier call may lie in a folder below the photos.
+  found = photo_files.find([photos], exclude=out)
+  if photos.is_file() and out.suffix and not out.is_dir():
+    pictures.form_of(out)
+    return [(photos, out)]
   if out.is_file():
     raise UserError(f"{out} is a file; for a folder of photos give a folder.")
-  # Results of an earlier call may lie in a folder below the photos.
-  own = out.resolve()
-  found = sorted(
-    path
-    for path in photos.rglob("*")
-    if path.suffix.lower() in image_files.SUFFIXES
-    and not path.name.startswith(".")
-    and path.is_file()
-    and own not in path.resolve().parents
-  )
-  if not found:
-    raise UserError(f"{photos} holds no photos.")
-  names = collections.Counter(path.with_suffix("") for path in found)
-  pairs = []
-  for path in found:
-    target = out / path.relative_to(photos)
-    alone = names[path.with_suffix("")] == 1
-    suffix = ".png" if alone else f"{path.suffix}.png"
-    pairs.append((path, target.with_suffix(suffix)))
-  return pairs
+  paths = [one.path for one in found]
+  return list(zip(paths, photo_files.targets(found, out), strict=True))
 
 
 @dataclasses.dataclass
@@ -289,24 +265,5 @@ def _read(
 def _write_batch(batch: list[Any], stylizer: Stylizer) -> list[pathlib.Path]:
   results = stylizer([square for _, square, _ in batch])
   for (target, _, (height, width)), result in zip(batch, results):
-    save_picture(target, result[:height, :width])
+    pictures.save(target, result[:height, :width])
   return [target for target, _, _ in batch]
-
-
-def save_picture(
-  path: pathlib.Path, picture: UInt8[np.ndarray, "h w 3"]
-) -> None:
-  """Writes a whole PNG or none, and the folders above it.
-
-  Raises:
-    UserError: if it cannot be written.
-  """
-  if path.suffix.lower() != ".png":
-    raise UserError(f"{path} is not a PNG name; pictures are written as PNG.")
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_png(path, picture)
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be written ({error.strerror or error})."
-    ) from error

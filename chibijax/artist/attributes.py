@@ -37,6 +37,9 @@ VALUES: dict[str, tuple[str, ...]] = {
     "curly",
     "afro",
     "locs",
+    "short_curls",
+    "wavy_bob",
+    "long_curls",
   ),
   "hair_color": tuple(palette.HAIR),
   "fringe": ("none", "straight", "side_swept", "curtain", "wispy", "choppy"),
@@ -58,6 +61,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "shy",
     "tongue",
     "worried",
+    "open",
   ),
   "glasses": ("none", "round", "square", "cat_eye", "half_rim", "sunglasses"),
   "facial_hair": ("none", "stubble", "moustache", "goatee", "full_beard"),
@@ -89,6 +93,13 @@ VALUES: dict[str, tuple[str, ...]] = {
   "background_color": tuple(palette.BACKGROUND),
 }
 
+# Drawn of a measured person only: more words in the sampling would change every
+# character that was ever sampled.
+MEASURED: dict[str, tuple[str, ...]] = {
+  "hair_style": ("short_curls", "wavy_bob", "long_curls"),
+  "expression": ("open",),
+}
+
 # Allowed closed intervals of the numbers.
 RANGES: dict[str, tuple[float, float]] = {
   "skin_tone": (1, 10),
@@ -100,6 +111,10 @@ RANGES: dict[str, tuple[float, float]] = {
   "nose_size": (-1.0, 1.0),
   "mouth_width": (-1.0, 1.0),
   "brow_height": (-1.0, 1.0),
+  "hair_volume": (-1.0, 1.0),
+  "parting": (-1.0, 1.0),
+  "gaze_x": (-1.0, 1.0),
+  "gaze_y": (-1.0, 1.0),
   "yaw": (-20.0, 20.0),
   "pitch": (-12.0, 12.0),
   "roll": (-10.0, 10.0),
@@ -127,6 +142,13 @@ class Attributes:
     blush, freckles: strength 0..1; 0 draws none.
     face_width, eye_spacing, eye_size, nose_size, mouth_width, brow_height:
       variations in [-1, 1].
+    hair_volume: how far hair stands off the skull, -1 for flat hair to 1; 0 is
+      what the style usually has. It does not matter to shaved heads.
+    parting: where the hair parts, -1 the viewer's left to 1 the right; 0 is
+      where the style usually has it. A parting on the left mirrors the fringe.
+    gaze_x, gaze_y: where the eyes look (right, down), as a fraction of how far
+      they can turn; on top of what the expression does. These four are 0 in
+      every sampled character.
     yaw, pitch, roll: head pose in degrees.
     light_azimuth, light_elevation: direction the light comes from, degrees;
       azimuth > 0 is the viewer's right, elevation is above the horizon.
@@ -161,6 +183,10 @@ class Attributes:
   nose_size: float = 0.0
   mouth_width: float = 0.0
   brow_height: float = 0.0
+  hair_volume: float = 0.0
+  parting: float = 0.0
+  gaze_x: float = 0.0
+  gaze_y: float = 0.0
   yaw: float = 0.0
   pitch: float = 0.0
   roll: float = 0.0

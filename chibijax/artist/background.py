@@ -3,32 +3,36 @@
 import numpy as np
 
 from chibijax.artist import canvas, palette
-from chibijax.artist.attributes import Attributes
 from chibijax.artist.canvas import Scene
+from chibijax.artist.face import Face
 
 _SQUARE = ((-20, -20), (1020, -20), (1020, 1020), (-20, 1020))
 
 
-def draw_background(scene: Scene, attributes: Attributes) -> None:
+def draw_background(scene: Scene, face: Face) -> None:
   """Fills the picture; kind "none" leaves it transparent."""
-  kind = attributes.background
+  kind = face.attributes.background
   if kind == "none":
     return
-  color = palette.BACKGROUND[attributes.background_color]
-  soft = palette.shade(color, -0.055)
+  color = face.colors.background
+  mark, opacity = palette.shade(color, -0.055), 1.0
+  if face.soft:
+    mark, opacity = "#ffffff", 0.5
   square = canvas.polygon(_SQUARE)
-  if kind == "gradient":
+  if face.soft:
+    pass  # Only the pattern: `soft.set_on_glow` comes below the whole scene.
+  elif kind == "gradient":
     fill = scene.gradient(
       [(0, palette.shade(color, 0.5)), (1, palette.shade(color, -0.10))]
     )
     scene.draw(square, fill=fill)
-    return
-  scene.draw(square, fill=color)
+  else:
+    scene.draw(square, fill=color)
   if kind == "stripes":
     for k in range(-1, 9):
       x = 250 * k
       band = [(x, -20), (x + 125, -20), (x - 915, 1020), (x - 1040, 1020)]
-      scene.draw(canvas.polygon(band), fill=soft)
+      scene.draw(canvas.polygon(band), fill=mark, opacity=opacity)
   elif kind in ("dots", "hearts"):
     shape = canvas.ellipse(0, 0, 34) if kind == "dots" else _heart(44.0)
     # One path for all of them: far cheaper than one each.
@@ -37,7 +41,7 @@ def draw_background(scene: Scene, attributes: Attributes) -> None:
       for row in range(9)
       for x in range(0, 1001, 180)
     ]
-    scene.draw(*marks, fill=soft)
+    scene.draw(*marks, fill=mark, opacity=opacity)
 
 
 def _heart(size: float) -> canvas.Curve:

@@ -24,9 +24,8 @@ class Body:
   Args:
     scene: receives the shapes.
     pose: placement.
-    face: measures; the skin tone is taken from it.
+    face: measures; the colours are taken from it.
     full: whether legs and hands are in the picture.
-    color, accent: sRGB hex in place of the attributes' named colours.
   """
 
   def __init__(
@@ -36,8 +35,6 @@ class Body:
     face: Face,
     *,
     full: bool,
-    color: str | None = None,
-    accent: str | None = None,
   ) -> None:
     self._scene = scene
     self._pose = pose
@@ -45,8 +42,8 @@ class Body:
     self._full = full
     a = face.attributes
     self._kind = a.clothes
-    self._color = color or palette.CLOTHES[a.clothes_color]
-    self._accent = accent or palette.CLOTHES[a.accent_color]
+    self._color = face.colors.clothes
+    self._accent = face.colors.accent
 
   def _piece(
     self, curve: Curve, color: str, label: str = "other", width: Number = LINE

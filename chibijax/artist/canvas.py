@@ -24,6 +24,8 @@ Point = tuple[Number, Number]
 
 # Integers are shorter to write and faster to parse than decimals.
 _STEPS = 10
+# Shapes up to this extent are never the edge of a figure: lashes, buttons.
+_DETAIL = 120.0
 # Control distance that makes four cubics the best circle.
 _KAPPA = 0.5523
 
@@ -206,6 +208,9 @@ class Scene:
     self._defs: list[str] = []
     self._body: list[str] = []
     self._labels: list[str] = []
+    # Outlines of what can be the edge of the figure.
+    self._solid: list[str] = []
+    self._clipped = False
 
   def draw(
     self,
@@ -255,6 +260,9 @@ class Scene:
       if holes:
         paint += ' fill-rule="evenodd"'
       self._labels.append(f'<path d="{data}" {paint}/>')
+      spans = [np.ptp(curve.reshape(-1, 2), axis=0).max() for curve in curves]
+      if not self._clipped and fill != "none" and max(spans) > _DETAIL:
+        self._solid.append(data)
 
   @contextlib.contextmanager
   def clip(self, *curves: Curve) -> Iterator[None]:
@@ -269,7 +277,9 @@ class Scene:
     opening = f'<g clip-path="url(#{name})">'
     self._body.append(opening)
     self._labels.append(opening)
+    clipped, self._clipped = self._clipped, True
     yield
+    self._clipped = clipped
     self._body.append("</g>")
     if len(self._labels) == start + 1:
       self._labels.pop()
@@ -311,6 +321,22 @@ class Scene:
       shape = ' x1="{}" y1="{}" x2="{}" y2="{}"'.format(*vector)
     self._defs.append(f'<{tag} id="{name}"{shape}>{marks}</{tag}>')
     return f"url(#{name})"
+
+  def mark(self) -> int:
+    """The place in painter's order that the next shape will take."""
+    return len(self._body)
+
+  def rim(self, place: int, color: str, width: Number) -> None:
+    """Draws a band around every large shape that has a label, below them.
+
+    Args:
+      place: from `mark`; shapes drawn before it stay under the band.
+      color: sRGB hex.
+      width: how far the band reaches beyond the shapes, canvas units.
+    """
+    around = f'stroke="{color}" stroke-width="{2 * width * _STEPS:.0f}"'
+    whole = "".join(f'<path d="{data}"/>' for data in self._solid)
+    self._body.insert(place, f'<g fill="{color}" {around}>{whole}</g>')
 
   def svg(self) -> str:
     """Returns the picture as an SVG document (viewBox 0 0 10000 10000)."""

@@ -12,6 +12,7 @@ from chibijax.artist.attributes import Attributes
 from chibijax.artist.background import draw_background
 from chibijax.artist.body import Body
 from chibijax.artist.canvas import Curve, Scene, render_mask
+from chibijax.artist.colors import Colors
 from chibijax.artist.drawing import Drawing
 from chibijax.artist.eyes import draw_eyes
 from chibijax.artist.face import (
@@ -27,6 +28,7 @@ from chibijax.artist.hair_front import FrontHair
 from chibijax.artist.headwear import Headwear
 from chibijax.artist.mouth import draw_mouth
 from chibijax.artist.pose import Pose
+from chibijax.artist.soft import RIM, set_on_glow
 
 
 def draw_chibi(
@@ -35,6 +37,8 @@ def draw_chibi(
   *,
   body: bool = False,
   masks: bool = True,
+  colors: Colors | None = None,
+  soft: bool = False,
 ) -> Drawing:
   """Draws a character as a chibi.
 
@@ -43,6 +47,9 @@ def draw_chibi(
     size: width and height of the picture in pixels, 16 or more.
     body: draw the whole two-heads-tall figure instead of head and shoulders.
     masks: whether to rasterise the masks too (about a fifth of the time).
+    colors: exact colours in place of the attributes' words.
+    soft: finer shading for a picture to look at closely (see `soft`); trained
+      domains are drawn without.
 
   Returns:
     The drawing; landmarks scale with `size`, nothing else depends on it.
@@ -52,15 +59,21 @@ def draw_chibi(
   """
   if size < 16:
     raise ValueError(f"size must be 16 pixels or more, got {size}")
-  scene, landmarks, outline = compose(attributes, body=body)
+  scene, landmarks, outline = compose(
+    attributes, body=body, colors=colors, soft=soft
+  )
   found = {}
   if masks:
     found = {
       "head": render_mask(outline, size),
       **scene.render_labels(size),
     }
+  image = scene.render(size)
+  if soft and attributes.background != "none":
+    ground = (colors or Colors()).resolve(attributes).background
+    image = set_on_glow(image, ground)
   return Drawing(
-    image=scene.render(size),
+    image=image,
     landmarks=(landmarks * (size / 1000)).astype(np.float32),
     masks=found,
     attributes=attributes,
@@ -68,13 +81,19 @@ def draw_chibi(
 
 
 def compose(
-  attributes: Attributes, *, body: bool = False
+  attributes: Attributes,
+  *,
+  body: bool = False,
+  colors: Colors | None = None,
+  soft: bool = False,
 ) -> tuple[Scene, np.ndarray, Curve]:
   """Builds the vector picture of a chibi.
 
   Args:
     attributes: the character.
     body: whole figure instead of head and shoulders.
+    colors: as for `draw_chibi`.
+    soft: as for `draw_chibi`, but for what is behind the pattern.
 
   Returns:
     The scene (`scene.svg()` is the picture as SVG), the 68 landmarks in canvas
@@ -82,10 +101,11 @@ def compose(
   """
   scene = Scene()
   pose = Pose.of(attributes, body=body)
-  face = Face.of(attributes)
+  face = Face.of(attributes, colors, soft=soft)
   hair = FrontHair(scene, pose, face)
   wear = Headwear(scene, pose, face)
-  draw_background(scene, attributes)
+  draw_background(scene, face)
+  ground = scene.mark()
   BackHair(scene, pose, face).draw()
   wear.draw_back()
   Body(scene, pose, face, full=body).draw()
@@ -103,13 +123,15 @@ def compose(
   wear.draw_glasses()
   wear.draw_front()
   draw_extras(scene, pose, face)
+  if soft:
+    scene.rim(ground, "#ffffff", RIM)
   landmarks = np.concatenate([face.jaw(pose), brows, nose, eyes, mouth])
   return scene, landmarks, outline
 
 
 def _brow_color(face: Face) -> str:
-  hair = palette.HAIR[face.attributes.hair_color]
-  dark = palette.shade(hair, -0.35)
+  given = face.colors.brows
+  dark = given or palette.shade(face.colors.hair, -0.35)
   # Brows must stand out from the skin, whatever the hair.
   skin = palette.oklab(face.skin["base"])[0]
   if abs(skin - palette.oklab(dark)[0]) > 0.16:

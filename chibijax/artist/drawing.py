@@ -49,8 +49,9 @@ class Drawing:
       brows, lashes or facial hair; not what headwear, glasses or a hand
       covers). "skin": visible skin of face, ears, neck and body, without eyes,
       brows, lips and mouth, glasses (their whole area where the lenses are
-      opaque, else the frame) and facial hair (stubble is skin). Empty dict when
-      not asked for.
+      opaque, else the frame) and facial hair (stubble is skin). Portraits also
+      have "person": everything but the background. Empty dict when not asked
+      for.
     attributes: what was drawn.
   """
 

@@ -148,6 +148,16 @@ EXPRESSIONS: dict[str, Expression] = {
     lower_lip=12,
     tongue="out",
   ),
+  "open": Expression(
+    brow=(6, 5),
+    width=112,
+    lift=17,
+    upper=-2,
+    lower_lip=52,
+    teeth="upper",
+    tongue="in",
+    lower=0.05,
+  ),
   "worried": Expression(
     opening=0.95,
     pupil=0.9,

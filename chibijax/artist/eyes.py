@@ -12,6 +12,7 @@ from chibijax.artist import canvas, palette
 from chibijax.artist.canvas import Curve, Number, Scene
 from chibijax.artist.face import Face
 from chibijax.artist.pose import Pose
+from chibijax.artist.soft import light_eyes
 
 # Height, width, rise of the outer corner, droop of the upper lid, all relative
 # to a round eye.
@@ -96,7 +97,7 @@ def _landmarks(
 
 
 def _lash_color(face: Face) -> str:
-  hair = palette.HAIR[face.attributes.hair_color]
+  hair = face.colors.hair
   return palette.mix(palette.shade(hair, -0.75), "#1d1418", 0.65)
 
 
@@ -164,11 +165,13 @@ def _draw_irises(
 ) -> None:
   """Draws iris, pupil and highlights inside the placed eye openings."""
   e, a = face.expression, face.attributes
-  color = palette.EYES[a.eye_color]
+  color = face.colors.eyes
   tall = _SHAPES[a.eye_shape][0]
-  rx = 0.70 * face.eye_rx * e.pupil
-  ry = 0.86 * face.eye_ry * e.pupil * (0.35 + 0.65 * tall)
-  y = face.eye_y + 4 + e.gaze[1] * face.eye_ry
+  wide = 1.07 * e.pupil if face.soft else e.pupil
+  rx = 0.70 * face.eye_rx * wide
+  ry = 0.86 * face.eye_ry * wide * (0.35 + 0.65 * tall)
+  right, down = e.gaze[0] + 0.22 * a.gaze_x, e.gaze[1] + 0.16 * a.gaze_y
+  y = face.eye_y + 4 + down * face.eye_ry
   y += face.eye_ry * 0.18 * max(0.0, 1 - e.opening)
 
   def spots(
@@ -176,7 +179,7 @@ def _draw_irises(
   ) -> list[Curve]:
     found = []
     for side in sides:
-      x = side * (face.eye_x - 3) + e.gaze[0] * face.eye_rx
+      x = side * (face.eye_x - 3) + right * face.eye_rx
       spot = canvas.ellipse(x + dx * rx, y + dy * ry, sx * rx, sy * ry, angle)
       found.append(pose.head(spot))
     return found
@@ -209,6 +212,11 @@ def _draw_irises(
       *spots(-0.40 * light, 0.36, 0.17, 0.13),
       fill="#ffffff",
     )
+    if face.soft:
+      middles = [
+        (side * (face.eye_x - 3) + right * face.eye_rx, y, ry) for side in sides
+      ]
+      light_eyes(scene, pose, middles, rx * light)
 
 
 def draw_eyes(

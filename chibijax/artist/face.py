@@ -12,6 +12,7 @@ from jaxtyping import Float
 from chibijax.artist import canvas, palette
 from chibijax.artist.attributes import Attributes
 from chibijax.artist.canvas import Curve, Number, Scene
+from chibijax.artist.colors import Colors
 from chibijax.artist.expressions import EXPRESSIONS, Expression
 from chibijax.artist.pose import Pose
 
@@ -38,7 +39,9 @@ class Face:
   Attributes:
     attributes: the character.
     expression: its row of `EXPRESSIONS`.
-    skin: colours of its skin tone.
+    colors: base colours of everything, none missing but the brows'.
+    soft: whether it is drawn with the finer shading of `soft`.
+    skin: shades of its skin colour.
     width: half width of the head at the temples.
     chin: height of the chin.
     outline: closed head outline, clockwise from the top.
@@ -48,6 +51,8 @@ class Face:
 
   attributes: Attributes
   expression: Expression
+  colors: Colors
+  soft: bool
   skin: dict[str, str]
   width: Number
   chin: Number
@@ -58,9 +63,22 @@ class Face:
   eye_ry: Number
 
   @classmethod
-  def of(cls, attributes: Attributes) -> "Face":
-    """Measures the face that the attributes describe."""
+  def of(
+    cls,
+    attributes: Attributes,
+    colors: Colors | None = None,
+    *,
+    soft: bool = False,
+  ) -> "Face":
+    """Measures the face that the attributes describe.
+
+    Args:
+      attributes: the character.
+      colors: exact colours in place of the attributes' words.
+      soft: see the class.
+    """
     a = attributes
+    resolved = (colors or Colors()).resolve(a)
     width = 300 * (1 + 0.05 * a.face_width)
     cheek, jaw, jaw_y, chin, chin_width = _FACE_SHAPES[a.face_shape]
     right = [
@@ -78,7 +96,9 @@ class Face:
     return cls(
       attributes=a,
       expression=EXPRESSIONS[a.expression],
-      skin=palette.skin_palette(a.skin_tone),
+      colors=resolved,
+      soft=soft,
+      skin=palette.skin_shades(resolved.skin),
       width=width,
       chin=chin,
       outline=canvas.spline(knots, closed=True),
@@ -132,10 +152,11 @@ def draw_head(
   outline = pose.head(face.outline, 0.35)
   side = -1 if face.attributes.light_azimuth > 0 else 1
   # Light on the forehead and the near cheek, most needed by dark skin.
+  much = 0.35 if face.soft else 1
   lit = scene.gradient(
     [
-      (0, palette.mix(skin["base"], skin["light"], 0.62)),
-      (0.5, palette.mix(skin["base"], skin["light"], 0.32)),
+      (0, palette.mix(skin["base"], skin["light"], 0.62 * much)),
+      (0.5, palette.mix(skin["base"], skin["light"], 0.32 * much)),
       (1, skin["base"]),
     ],
     vector=(0.5 - 0.08 * side, 0.48, 0.5),

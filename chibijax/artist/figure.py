@@ -111,8 +111,8 @@ def _mid(skin: dict[str, Color]) -> Color:
 def _body(face: Face, toon: Toon) -> list[Part]:
   """A round trunk with arms and hands, cut off by nothing."""
   a = face.attributes
-  cloth = palette.CLOTHES[a.clothes_color]
-  accent = palette.CLOTHES[a.accent_color]
+  cloth = face.colors.clothes
+  accent = face.colors.accent
   skin = {name: color(value) for name, value in face.skin.items()}
 
   def woven(name: str) -> tuple[Color, Color, Color]:
@@ -170,7 +170,7 @@ def draw_face(attributes: Attributes) -> UInt8[np.ndarray, "s s 4"]:
   draw_nose(scene, pose, face)
   draw_mouth(scene, pose, face)
   draw_eyes(scene, pose, face)
-  hair = palette.shade(palette.HAIR[attributes.hair_color], -0.35)
+  hair = palette.shade(face.colors.hair, -0.35)
   skin = palette.oklab(face.skin["base"])[0]
   if abs(skin - palette.oklab(hair)[0]) < 0.16:
     hair = "#0e0a0a" if skin < 0.42 else face.skin["line"]

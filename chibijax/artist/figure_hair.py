@@ -49,6 +49,9 @@ _SHELL = {
   "curly": (52, 110, 230),
   "afro": (60, 20, 200),
   "locs": (44, 120, 260),
+  "short_curls": (34, 10, 190),
+  "wavy_bob": (56, 215, 285),
+  "long_curls": (56, 230, 300),
 }
 
 
@@ -81,8 +84,9 @@ class Hair:
   def of(cls, face: Face, toon: Toon) -> "Hair":
     """Reads style and colours from the face's attributes."""
     a = face.attributes
-    tones = {k: color(v) for k, v in hair_colors(a.hair_color).items()}
+    tones = {k: color(v) for k, v in hair_colors(face.colors.hair).items()}
     volume, side, nape = _SHELL.get(a.hair_style, (0, 0, 0))
+    volume *= 1 + 0.5 * a.hair_volume
     plain = a.hair_style in ("slick_back", "buzz", "mohawk", "afro")
     return cls(
       face=face,
@@ -182,6 +186,8 @@ class Hair:
       "bun": self._buns,
       "space_buns": self._buns,
       "curly": self._cloud,
+      "short_curls": self._cloud,
+      "long_curls": self._long_curls,
       "afro": self._cloud,
       "spiky": self._spikes,
       "mohawk": self._spikes,
@@ -198,6 +204,9 @@ class Hair:
       x = side * (wide - 56)
       parts.append(part((x, 260, 60), (70, 250, 80), self.mat, tilt=5 * side))
     return parts
+
+  def _long_curls(self) -> list[Part]:
+    return self._curtain() + self._cloud()
 
   def _ponytail(self) -> list[Part]:
     return [
@@ -257,6 +266,8 @@ class Hair:
     """Balls spread over the hair, a golden-angle spiral."""
     afro = self.style == "afro"
     out, size, count = (64, 108, 90) if afro else (40, 76, 110)
+    if self.style == "short_curls":
+      out, size = 14, 58
     parts = []
     for k in range(count):
       height = 1 - 2 * (k + 0.5) / count
@@ -305,7 +316,7 @@ class Hair:
   def _tie(self, points: Points, normals: Points, eye: Points) -> Colors:
     """Paint of hair ties, in the colour of the headwear."""
     del points, eye
-    name = palette.CLOTHES[self.face.attributes.headwear_color]
+    name = self.face.colors.headwear
     dark = color(palette.shade(name, -0.2))
     return self.toon(normals, color(name), dark, color(name))
 

@@ -10,8 +10,7 @@ from chibijax.artist import canvas, palette
 from chibijax.artist.canvas import Curve, Number, Point, Scene
 from chibijax.artist.face import Face
 from chibijax.artist.pose import Pose
-
-_OUTLINE = 10.0
+from chibijax.artist.soft import HAIR_LINE, hair_paint
 
 # How far the hair stands off the skull, and how low its front sides reach.
 _VOLUME = {
@@ -31,12 +30,14 @@ _VOLUME = {
   "braids": (40, 130),
   "curly": (70, 120),
   "locs": (44, 60),
+  "short_curls": (30, 0),
+  "wavy_bob": (52, 200),
+  "long_curls": (70, 140),
 }
 
 
-def hair_colors(name: str) -> dict[str, str]:
-  """Base, light, shadow, back and line colours of a hair colour."""
-  base = palette.HAIR[name]
+def hair_colors(base: str) -> dict[str, str]:
+  """Base, light, shadow, back and line colours of hair, given its sRGB hex."""
   dark = palette.oklab(base)[0] < 0.36
   return {
     "base": base,
@@ -61,6 +62,8 @@ class Hair:
     fringe: what falls on the forehead.
     hidden: whether headwear covers all of it.
     hat: whether a hat flattens its top.
+    curled: whether it consists of curls, but for an afro.
+    parting: where it parts, see `Attributes`.
     volume: how far it stands off the skull.
     low: how low its front sides reach.
   """
@@ -72,12 +75,18 @@ class Hair:
     self.face = face
     a = face.attributes
     self.style = a.hair_style
-    self.colors = hair_colors(a.hair_color)
+    self.colors = hair_colors(face.colors.hair)
+    if face.soft:
+      # Of long hair most is behind: it must still have the hair's colour.
+      self.colors["back"] = palette.shade(face.colors.hair, -0.07)
     # Slicked back hair has no fringe, whatever the attribute says.
     self.fringe = "none" if self.style == "slick_back" else a.fringe
     self.hidden = a.headwear in ("hijab", "turban")
     self.hat = a.headwear in ("cap", "beanie")
-    self.volume, self.low = _VOLUME.get(a.hair_style, (30, 0))
+    self.curled = a.hair_style in ("curly", "short_curls", "long_curls")
+    volume, self.low = _VOLUME.get(a.hair_style, (30, 0))
+    self.parting = a.parting
+    self.volume = volume * (1 + 0.5 * a.hair_volume)
     if self.hat:
       self.volume = min(self.volume, 34)
 
@@ -85,11 +94,14 @@ class Hair:
     """Draws an outlined piece of hair and returns it placed."""
     self.flush()
     placed = self.pose.head(curve, depth)
+    paint = self.colors[fill]
+    if self.face.soft:
+      paint = hair_paint(self.scene, paint, 2 if fill == "back" else 1)
     self.scene.draw(
       placed,
-      fill=self.colors[fill],
+      fill=paint,
       stroke=self.colors["line"],
-      width=_OUTLINE,
+      width=HAIR_LINE,
       label="hair",
     )
     return placed
@@ -128,6 +140,8 @@ class Hair:
   ) -> list[Point]:
     """Knots of a bumpy arc; corners sit at the even indices."""
     knots = []
+    grow = 1 + 0.1 * self.face.attributes.hair_volume
+    rx, ry = rx * grow, ry * grow
     for k in range(2 * bumps + 1):
       angle = start + (end - start) * k / (2 * bumps)
       # Valleys stay on the ellipse, crests leave it.

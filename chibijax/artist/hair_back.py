@@ -25,6 +25,8 @@ class BackHair(Hair):
       "ponytail": self._back_ponytail,
       "twin_tails": self._back_twin_tails,
       "curly": self._back_curly,
+      "long_curls": self._back_long_curls,
+      "wavy_bob": self._back_wavy_bob,
       "afro": self._back_afro,
       "locs": self._back_locs,
       "bun": self._back_bun,
@@ -164,6 +166,33 @@ class BackHair(Hair):
       knots, closed=True, corners=range(0, 31, 2), roundness=1.5
     )
     self.shape(curve, -0.1, "back")
+
+  def _back_long_curls(self, w: Number, v: Number) -> None:
+    # Curls down both sides, then along the lower edge.
+    half = [(-(0.5 * w), -320), (-(w + 0.3 * v), -215)]
+    for k in range(1, 11):
+      reach = 1.0 if k % 2 else 1.62
+      half.append((-(w + reach * v * (0.75 + 0.03 * k)), -235 + 78 * k))
+    half += [(-(0.86 * w), 610), (-(0.60 * w), 560), (-(0.3 * w), 600)]
+    knots = half + [(-x, y) for x, y in reversed(half)]
+    corners = [k for k in range(2, 12, 2)] + [13]
+    corners += [len(knots) - 1 - k for k in corners]
+    curve = canvas.spline(knots, closed=True, corners=corners, roundness=1.5)
+    self.shape(curve, -0.2, "back")
+    for side in (-1, 1):
+      for x, y in ((0.98, 250), (1.14, 330), (1.0, 430), (1.18, 500)):
+        points = [(x - 0.09, y + 14), (x - 0.02, y - 26), (x + 0.08, y - 4)]
+        self.strand([(side * u * w, t) for u, t in points], 11, -0.2)
+
+  def _back_wavy_bob(self, w: Number, v: Number) -> None:
+    half = [(-(0.7 * w), -305), (-(w + v), -150)]
+    half += [(-(w + 1.4 * v), -30), (-(w + 0.7 * v), 66)]
+    half += [(-(w + 1.5 * v), 170), (-(w + 0.8 * v), 266), (-(w + v), 340)]
+    half += [(-(0.80 * w), 345), (-(0.6 * w), 310)]
+    knots = half + [(-x, y) for x, y in reversed(half)]
+    corners = [6, 11]
+    curve = canvas.spline(knots, closed=True, corners=corners, roundness=1.25)
+    self.shape(curve, -0.2, "back")
 
   def _back_afro(self, w: Number, v: Number) -> None:
     limit = 2.62

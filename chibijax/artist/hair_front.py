@@ -11,11 +11,19 @@ import numpy as np
 from chibijax.artist import canvas
 from chibijax.artist.canvas import Curve, Number, Point
 from chibijax.artist.hair_short import SpecialHair
+from chibijax.artist.soft import shine_hair
 
 FRONT = 0.55  # depth of the front hair
 
 # Styles pulled back so tightly that a bare fringe shows the whole hairline.
-_SHORT = ("crop", "side_part", "slick_back", "undercut", "spiky")
+_SHORT = (
+  "crop",
+  "side_part",
+  "slick_back",
+  "undercut",
+  "spiky",
+  "short_curls",
+)
 
 
 class FrontHair(SpecialHair):
@@ -40,7 +48,7 @@ class FrontHair(SpecialHair):
     outer = self._outer()
     if not self.hat:
       self._tufts()
-    inner, valleys = self._inner()
+    inner, valleys = self._parted()
     ends = outer[-1, 3], inner[0][0, 0], inner[-1][-1, 3], outer[0, 0]
     # Rounded tips of the side hair close the outline.
     right = _tip(ends[0], ends[1])
@@ -49,7 +57,7 @@ class FrontHair(SpecialHair):
     placed = self.shape(shape, FRONT)
     self._shade(placed)
     self._flow(valleys)
-    if self.style == "curly":
+    if self.curled:
       self._curls()
     if self.style == "braids":
       self._front_braids()
@@ -65,7 +73,7 @@ class FrontHair(SpecialHair):
       "undercut",
     ):
       return None
-    inner, _ = self._inner()
+    inner, _ = self._parted()
     w = self.face.width
     lid = np.array(
       [[inner[-1][-1, 3], (-1.3 * w, -500), (1.3 * w, -500), inner[0][0, 0]]]
@@ -133,12 +141,37 @@ class FrontHair(SpecialHair):
       ],
     }[self.fringe]
 
+  def _parted(self) -> tuple[list, list[Point]]:
+    """`_inner`, mirrored where the hair parts on the viewer's left."""
+    inner, valleys = self._inner()
+    if self.parting >= 0:
+      return inner, valleys
+    flipped = [canvas.mirror(c)[::-1, ::-1] for c in reversed(inner)]
+    return flipped, [(-x, y) for x, y in valleys]
+
   def _inner(self) -> tuple[list, list[Point]]:
     """The inner edge as cubic segments from right to left, and the valleys."""
     w = self.face.width
     low = self.low
     start = (0.93 * w, low)
     end = (-0.93 * w, low)
+    if self.fringe == "none" and self.parting:
+      # Combed over from the parting: high beside it, low at the far temple.
+      top = -236 if self.style in _SHORT else -206
+      knots = [
+        start,
+        (0.90 * w, min(low - 60, -20)),
+        (0.79 * w, -140),
+        (0.52 * w, top + 4),
+        (0.40 * w, top - 14),
+        (0.12 * w, top + 36),
+        (-0.34 * w, top + 84),
+        (-0.74 * w, -100),
+        (-0.90 * w, min(low - 60, -20)),
+        end,
+      ]
+      valleys = [(0.40 * w, top), (0.12 * w, top + 40), (-0.34 * w, top + 84)]
+      return [canvas.spline(knots, corners=[4])], valleys
     if self.fringe == "none":
       top = -236 if self.style in _SHORT else -206
       knots = [
@@ -198,6 +231,8 @@ class FrontHair(SpecialHair):
     part = {"side_swept": 0.40, "curtain": 0.02}.get(self.fringe, 0.0)
     if self.style == "side_part":
       part = 0.45
+    if self.parting:
+      part = 0.5 * self.parting
     return part * w, -330 - 0.5 * self.volume
 
   def _tufts(self) -> None:
@@ -238,9 +273,11 @@ class FrontHair(SpecialHair):
       spikes += [(w + 20, -60), knots[-1]]
       corners.append(len(spikes) - 2)
       return canvas.spline(spikes, corners=corners)
-    if self.style == "curly" and not self.hat:
+    if self.curled and not self.hat:
       w = self.face.width
       bumps = self.cloud(w + 84, 392, -20, 9, -1.75, 1.75)
+      if self.style == "short_curls":
+        bumps = self.cloud(w + 34, 374, -6, 9, -1.5, 1.5)
       return canvas.spline(
         bumps, corners=range(0, len(bumps), 2), roundness=1.5
       )
@@ -253,42 +290,49 @@ class FrontHair(SpecialHair):
 
   def _shade(self, placed: Curve) -> None:
     """Draws the shadow on the lower sides and the band of shine."""
-    w, v = self.face.width, self.volume
     side = -1 if self.face.attributes.light_azimuth > 0 else 1
+    away = np.array([side * 40, 30]) * self.pose.scale
+    if self.face.soft:
+      ring = None if self.curled or self.style == "locs" else self._ring(side)
+      shine_hair(self.scene, placed, ring, self.colors, away)
+      return
     with self.scene.clip(placed):
-      moved = placed + np.array([-side * 40, -30]) * self.pose.scale
+      moved = placed - away
       self.scene.draw(
         placed, moved, holes=True, fill=self.colors["shadow"], opacity=0.55
       )
-      if self.style not in ("curly", "locs"):
-        shift = -side * 30
-        top, low = -262 - 0.3 * v, -216 - 0.2 * v
-        band = []
-        count = 8
-        reach = 0.62 * w
-        for k in range(count + 1):
-          x = -reach + 2 * reach * k / count
-          bow = 62 * (x / reach) ** 2
-          band.append((x + shift, top + bow))
-        for k in range(count, -1, -1):
-          x = -reach + 2 * reach * k / count
-          bow = 66 * (x / reach) ** 2
-          edge = 26 if k % 2 else -6
-          if k in (0, count):
-            edge = -34
-          band.append((x + shift, low + bow + edge))
-        shine = canvas.spline(
-          band, closed=True, corners=range(count + 1, 2 * count + 2)
-        )
+      if not (self.curled or self.style == "locs"):
         self.scene.draw(
-          self.pose.head(shine, FRONT),
-          fill=self.colors["light"],
-          opacity=0.62,
+          self._ring(side), fill=self.colors["light"], opacity=0.62
         )
+
+  def _ring(self, side: int) -> Curve:
+    """The placed band of shine, ragged below; `side` is that of the shadow."""
+    w, v = self.face.width, self.volume
+    shift = -side * 30
+    top, low = -262 - 0.3 * v, -216 - 0.2 * v
+    band = []
+    count = 8
+    reach = 0.62 * w
+    for k in range(count + 1):
+      x = -reach + 2 * reach * k / count
+      bow = 62 * (x / reach) ** 2
+      band.append((x + shift, top + bow))
+    for k in range(count, -1, -1):
+      x = -reach + 2 * reach * k / count
+      bow = 66 * (x / reach) ** 2
+      edge = 26 if k % 2 else -6
+      if k in (0, count):
+        edge = -34
+      band.append((x + shift, low + bow + edge))
+    shine = canvas.spline(
+      band, closed=True, corners=range(count + 1, 2 * count + 2)
+    )
+    return self.pose.head(shine, FRONT)
 
   def _flow(self, valleys: list[Point]) -> None:
     """Draws strands from the crown to the valleys between the locks."""
-    if self.style == "curly":
+    if self.curled:
       return
     cx, cy = self._crown()
     if self.style == "locs":

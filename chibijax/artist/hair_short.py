@@ -62,15 +62,16 @@ class SpecialHair(Hair):
     edge = [(-0.90 * w, drop - 90), (-0.78 * w, drop), (-0.58 * w, drop - 100)]
     edge += [(-0.44 * w, drop - 28), (-0.22 * w, -190), (-0.06 * w, -150)]
     edge += [(0.14 * w, -212), (0.40 * w, -190)]
-    placed = self.shape(
-      canvas.spline(top + edge, closed=True, corners=[0, 6, 8, 10, 12]), 0.45
-    )
+    shape = canvas.spline(top + edge, closed=True, corners=[0, 6, 8, 10, 12])
+    side = -1 if self.parting < 0 else 1
+    placed = self.shape(shape * (side, 1), 0.45)
     self._shade(placed)
     for x, y, u, v in (
       (0.40, -236, -0.70, -320),
       (0.16, -236, -0.86, -240),
       (-0.10, -214, -0.92, -150),
     ):
+      x, u = side * x, side * u
       self.strand(
         [(x * w, y), (0.5 * (x + u) * w, 0.5 * (y + v) - 40), (u * w, v)],
         12,
@@ -124,7 +125,7 @@ class SpecialHair(Hair):
   def _front_braids(self) -> None:
     """Draws two plaits that fall in front of the shoulders."""
     w = self.face.width
-    band = self.face.attributes.accent_color
+    color = self.face.colors.accent
     for side in (-1, 1):
       for k in range(5):
         x = side * (0.97 * w + 12 - 7 * k)
@@ -142,7 +143,6 @@ class SpecialHair(Hair):
       )
       self.shape(tuft, -0.1)
       tie = canvas.brush([(x - 26, 540), (x + 26, 540)], [26, 26])
-      color = palette.CLOTHES[band]
       self.scene.draw(
         self.pose.head(tie, -0.1),
         fill=color,
@@ -174,9 +174,10 @@ class SpecialHair(Hair):
       (-0.88 * w, 26),
     ]
     shape = canvas.spline(knots, closed=True, corners=[0, 8, 9, 16])
-    fill = palette.mix(
-      self.colors["base"], self.face.skin["base"], 0.32 + height
-    )
+    bare = 0.32 + height
+    if self.face.soft:
+      bare *= 0.5
+    fill = palette.mix(self.colors["base"], self.face.skin["base"], bare)
     self.scene.draw(
       self.pose.head(shape, 0.35),
       fill=fill,
@@ -200,10 +201,15 @@ class SpecialHair(Hair):
 
   def _curls(self) -> None:
     """Draws small arcs all over curly hair."""
+    # Closer together where the curls stand off less.
+    reach = 1 + 0.1 * self.face.attributes.hair_volume
+    if self.style == "short_curls":
+      reach *= 0.88
     w = self.face.width
     spots = [(-0.75, -235), (-0.35, -300), (0.1, -318), (0.5, -280)]
     spots += [(0.85, -190), (-1.05, -110), (1.08, -60), (-1.08, 30)]
     for k, (x, y) in enumerate(spots):
+      x, y = x * reach, y * reach
       turn = 1 if k % 2 else -1
       points = [
         (x * w - 34 * turn, y + 10),

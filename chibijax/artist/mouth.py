@@ -85,7 +85,10 @@ def _draw_open(
 
 
 def _line_color(face: Face) -> str:
-  return palette.mix(face.skin["feature"], face.skin["lip"], 0.35)
+  line = palette.mix(face.skin["feature"], face.skin["lip"], 0.35)
+  if face.soft and palette.oklab(face.colors.skin)[0] < 0.45:
+    return palette.mix(line, "#e2958a", 0.4)
+  return line
 
 
 def _draw_kiss(scene: Scene, pose: Pose, face: Face, y: Number) -> None:

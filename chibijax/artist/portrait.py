@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from chibijax.artist.attributes import Attributes
-from chibijax.artist.drawing import Drawing
+from chibijax.artist.drawing import MASKS, Drawing
 from chibijax.artist.portrait_body import body_skin, clothes, ears, paint_ears
 from chibijax.artist.portrait_camera import (
   background,
@@ -97,6 +97,7 @@ def draw_portrait(
   camera = _random(seed, 5)
   exposure = 1.12 * float(np.exp(camera.normal(0, 0.10)))
   planes = [*(lit * scene.alpha), scene.alpha]
+  names = ("person", *MASKS) if masks else ()
   if masks:
     planes += [scene.head, scene.locks, scene.bare]
   planes = _warp(np.stack(planes), attributes, size)
@@ -108,10 +109,7 @@ def draw_portrait(
   return Drawing(
     image=np.concatenate([photo, opaque], axis=2),
     landmarks=points.astype(np.float32),
-    masks={
-      name: plane >= 0.5
-      for name, plane in zip(("head", "hair", "skin"), planes[4:])
-    },
+    masks={name: plane >= 0.5 for name, plane in zip(names, planes[3:])},
     attributes=attributes,
   )
 

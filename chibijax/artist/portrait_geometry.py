@@ -66,6 +66,7 @@ EXPRESSIONS = {
   "tongue": Expression(
     0.6, 0.13, 1.05, 0.04, 0.95, 0.02, 0.0, 0.3, tongue=True
   ),
+  "open": Expression(0.75, 0.20, 1.16, 0.95, 0.95, 0.02, 0.02, teeth=0.45),
   "worried": Expression(-0.3, 0.03, 0.95, 1.05, 1.05, 0.11, -0.02, teeth=0.5),
 }
 
@@ -269,6 +270,11 @@ def _outline(jaw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def build_face(a: Attributes) -> Face:
   """Builds the head's curves; depends on the attributes only."""
   e = EXPRESSIONS[a.expression]
+  if a.gaze_x or a.gaze_y:
+    right, down = e.gaze
+    e = dataclasses.replace(
+      e, gaze=(right + 0.06 * a.gaze_x, down + 0.03 * a.gaze_y)
+    )
   masculine = {"masculine": 1.0, "androgynous": 0.45}.get(a.presentation, 0.0)
   child = 1.0 if a.age == "child" else 0.0
   if child:

@@ -11,7 +11,7 @@ from jaxtyping import Float32
 
 from chibijax.artist import portrait_styles as styles
 from chibijax.artist.attributes import Attributes
-from chibijax.artist.portrait_canvas import Canvas, Grid
+from chibijax.artist.portrait_canvas import Canvas, Grid, mirror
 from chibijax.artist.portrait_filter import (
   gaussian_blur,
   strand_noise,
@@ -52,6 +52,13 @@ def build_hair(
 ) -> Hair | None:
   """Draws the hair of `a.hair_style`; None where there is none."""
   style = STYLES[a.hair_style]
+  if a.hair_volume:
+    stand = 1 + 0.4 * a.hair_volume
+    style = dataclasses.replace(
+      style, top=style.top * stand, side=style.side * stand
+    )
+  if a.parting:
+    style = dataclasses.replace(style, part=0.55 * a.parting)
   if style.opacity == 0 or a.headwear in ("hijab", "turban"):
     return None
   if style.flow == "curl" and style.top > 0.2:
@@ -60,7 +67,8 @@ def build_hair(
     front, back = [styles.cap(face, style)], styles.behind(style, face)
     if style.length:
       front += styles.curtains(face, style, a)
-  front += styles.fringe(a.fringe, style)
+  fringe = styles.fringe(a.fringe, style)
+  front += [mirror(f) for f in fringe] if a.parting < 0 else fringe
   more = styles.in_front(style)
   s, tangent = _flow(style, g, rng)
   streaks = _streaks(style, s, g, rng)

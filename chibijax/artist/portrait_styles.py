@@ -78,6 +78,9 @@ STYLES = {
   "curly": Style(0.26, 0.36, 1.15, 1.3, 1.45, "curl", 0.12, 0.9),
   "afro": Style(0.56, 0.60, 0.35, 0.75, 1.5, "curl", 0.1, 0.8),
   "locs": Style(0.17, 0.14, 0.0, 1.9, 1.25, curl=0.02, rough=0.2, extra="locs"),
+  "short_curls": Style(0.19, 0.06, flow="curl", curl=0.12, rough=0.9),
+  "wavy_bob": Style(0.20, 0.20, 1.3, 1.35, 1.36, curl=0.075, rough=0.6),
+  "long_curls": Style(0.28, 0.36, 2.4, 2.7, 1.6, "curl", 0.12, 0.9),
 }
 
 BRAID_TOP, BRAID_STEP = 0.35, 0.25

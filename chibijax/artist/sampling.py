@@ -7,7 +7,7 @@ on them weakly, so that no combination is impossible and groups can be compared.
 import numpy as np
 
 from chibijax.artist import palette
-from chibijax.artist.attributes import VALUES, Attributes
+from chibijax.artist.attributes import MEASURED, VALUES, Attributes
 
 
 def _pick(rng: np.random.Generator, weights: dict[str, float | int]) -> str:
@@ -212,6 +212,7 @@ def sample_attributes(rng: np.random.Generator) -> Attributes:
       {
         name: {"neutral": 2.5, "smile": 3.0, "grin": 1.5}.get(name, 0.8)
         for name in VALUES["expression"]
+        if name not in MEASURED["expression"]
       },
     ),
     glasses=_pick(

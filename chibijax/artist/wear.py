@@ -30,8 +30,8 @@ class Wear:
     self._folds: list[Curve] = []
     self._fold_color = ""
     self.face = face
-    self.color = palette.CLOTHES[face.attributes.headwear_color]
-    self.accent = palette.CLOTHES[face.attributes.accent_color]
+    self.color = face.colors.headwear
+    self.accent = face.colors.accent
 
   def piece(
     self, curve: Curve, color: str, depth: Number = 0.0, width: Number = LINE
@@ -67,7 +67,7 @@ class Wear:
     kind = self.face.attributes.facial_hair
     if kind == "none":
       return
-    colors = hair_colors(self.face.attributes.hair_color)
+    colors = hair_colors(self.face.colors.beard)
     fill = palette.mix(colors["base"], self.face.skin["line"], 0.12)
     w, chin, y = self.face.width, self.face.chin, self.face.eye_y + 136
     if kind in ("stubble", "full_beard"):
@@ -151,7 +151,7 @@ class Wear:
     )
 
   def _moustache(self, y: Number, fill: str, line: str) -> None:
-    y -= 20
+    y -= 32 if self.face.soft else 20
     for side in (-1, 1):
       half = canvas.spline(
         [
@@ -184,6 +184,10 @@ class Wear:
       "half_rim": "#3c4a6b",
       "sunglasses": "#26262c",
     }[kind]
+    dark = palette.oklab(f.colors.skin)[0] < 0.4
+    if f.soft and dark:
+      # Dark frames would vanish on dark skin.
+      frame = palette.shade(frame, 0.34)
     rx, ry = 124.0, 118.0
     if kind == "round":
       lens = canvas.ellipse(x, y, rx, ry)

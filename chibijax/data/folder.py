@@ -1,9 +1,9 @@
 """Pictures from a folder: any tree of files, with or without splits.
 
 Files are sorted by their relative path (Unicode NFC, code points), so that the
-order is the same on every machine. Hidden files, folders and `__MACOSX` are
-passed over. The headers of all candidates are checked before the first step;
-pixels are decoded when they are needed.
+order is the same on every machine. Hidden files, folders, `__MACOSX` and
+contact sheets are passed over. The headers of all candidates are checked before
+the first step; pixels are decoded when they are needed.
 """
 
 import collections
@@ -22,6 +22,9 @@ from chibijax.data import images
 from chibijax.data.sources import DataError, Example, Source
 
 Split: TypeAlias = Literal["train", "eval"]
+
+# Lies in a folder of aligned faces (`chibijax.apps.alignment`), and is none.
+CONTACT_SHEET = "contact_sheet.png"
 
 _EVAL_FOLDERS = ("test", "eval", "val", "valid", "validation")
 
@@ -214,7 +217,7 @@ def _walk(root: pathlib.Path) -> Iterator[str]:
     )
     relative = pathlib.Path(folder).relative_to(root)
     for name in files:
-      if not name.startswith("."):
+      if not name.startswith(".") and name != CONTACT_SHEET:
         yield (relative / name).as_posix()
 
 

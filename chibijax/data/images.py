@@ -4,46 +4,40 @@ Conventions: results are uint8 [height, width, 3], sRGB, row 0 at the top, as a
 person would see the picture: the EXIF orientation is applied, transparency is
 composited over a background, 16-bit values keep their high byte, CMYK and
 wide-gamut pictures go through their embedded colour profile, and an animation
-gives its first frame.
+gives its first frame. What a file may be and how it is refused:
+`chibijax.data.image_files`.
 
 Every problem is an `ImageError` whose `reason` is one of the few words in
-`REASONS`, so that a caller can count them. The number of pixels is checked from
-the header, before anything is decoded.
+`REASONS`, so that a caller can count them. `chibijax.data.photo` reads photos
+with what belongs to them.
 """
 
 import contextlib
 import dataclasses
 import functools
 import io
-import os
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageCms
 
-from chibijax.errors import UserError
+from chibijax.data import image_files
+from chibijax.data.image_files import REASONS, ImageError
+
+__all__ = [
+  "FITS", "READER", "REASONS", "SUFFIXES", "WHITE", "Color", "ImageError",
+  "Reader", "to_rgb", "to_rgba", "upright",
+]  # fmt: skip
 
 Color: TypeAlias = tuple[int, int, int]
-File: TypeAlias = str | os.PathLike[str] | io.IOBase
 
-# Readers written in C or small Python; no PostScript, which starts a program.
-FORMATS = "JPEG PNG WEBP GIF BMP DIB TIFF PPM TGA AVIF JPEG2000".split()
 SUFFIXES = frozenset(
   ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm"
-  " .pnm .tga .avif .jp2 .heic .heif".split()
+  " .pnm .tga .avif .jp2 .heic .heif .hif".split()
 )
 FITS = ("center", "top", "letterbox", "stretch")
-REASONS = {
-  "empty": "is an empty file",
-  "unreadable": "is not a picture that can be read",
-  "damaged": "is damaged or truncated",
-  "huge": "has too many pixels",
-  "small": "is too small",
-  "float": "holds floating-point values",
-}
 MAX_PIXELS = 40_000_000
 WHITE: Color = (255, 255, 255)
 
@@ -58,28 +52,6 @@ _TRANSPOSE = {
   8: Image.Transpose.ROTATE_90,
 }
 
-# `catch_warnings` is not safe in the threads that read pictures, so the filter
-# is set once, here, and concerns this one class of warning only.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-
-
-class ImageError(UserError):
-  """A picture cannot be used.
-
-  Attributes:
-    reason: a key of `REASONS`.
-  """
-
-  def __init__(self, reason: str, name: str, detail: str = "") -> None:
-    """Makes the sentence "NAME is damaged or truncated (DETAIL)"."""
-    super().__init__(reason, name, detail)  # The arguments survive pickling.
-    self.reason = reason
-
-  def __str__(self) -> str:
-    _, name, detail = self.args
-    tail = f" ({detail})" if detail else ""
-    return f"{name} {REASONS[self.reason]}{tail}."
-
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
@@ -93,7 +65,7 @@ class Reader:
       the proportions.
     background: sRGB colour under transparent parts and letterbox bars.
     min_side: the least shorter side accepted, in pixels.
-    max_pixels: the most pixels accepted.
+    max_pixels: the most pixels decoded.
   """
 
   size: int | None = None
@@ -110,7 +82,7 @@ class Reader:
     if self.size is not None and self.size < 1:
       raise ValueError(f"size must be positive, got {self.size}.")
 
-  def read(self, file: File) -> UInt8[np.ndarray, "height width 3"]:
+  def read(self, file: image_files.File) -> UInt8[np.ndarray, "height width 3"]:
     """Decodes one picture.
 
     Args:
@@ -122,17 +94,16 @@ class Reader:
     Raises:
       ImageError: if the file is no picture, is damaged, or is out of bounds.
     """
-    with self._opened(file) as picture:
-      if self.size is not None:
-        # JPEG decodes at 1/2, 1/4 or 1/8; twice the target keeps the quality.
-        picture.draft(None, (2 * self.size, 2 * self.size))
-      picture.load()
-      picture = to_rgb(_upright(picture), self.background)
+    with self.opened(file, self._wanted) as picture:
+      image_files.load(picture)
+      picture = to_rgb(upright(picture), self.background)
       if self.size is not None:
         picture = _fitted(picture, self.size, self.fit, self.background)
       return np.array(picture, np.uint8)
 
-  def read_rgba(self, file: File) -> UInt8[np.ndarray, "height width 4"]:
+  def read_rgba(
+    self, file: image_files.File
+  ) -> UInt8[np.ndarray, "height width 4"]:
     """Decodes one picture with its transparency, at its native size.
 
     Pixels stay where the file has them, whatever its EXIF orientation says:
@@ -147,20 +118,11 @@ class Reader:
     Raises:
       ImageError: if the file is no picture, is damaged, or is out of bounds.
     """
-    with self._opened(file) as picture:
-      picture.load()
-      if not picture.has_transparency_data:
-        opaque = to_rgb(picture)
-        opaque.putalpha(255)
-        return np.array(opaque, np.uint8)
-      above = picture.convert("RGBA")
-      plain = above.convert("RGB")
-      plain.info.pop("transparency", None)
-      plain = to_rgb(plain)
-      plain.putalpha(above.getchannel("A"))
-      return np.array(plain, np.uint8)
+    with self.opened(file) as picture:
+      image_files.load(picture)
+      return np.array(to_rgba(picture), np.uint8)
 
-  def check(self, file: File) -> tuple[int, int]:
+  def check(self, file: image_files.File) -> tuple[int, int]:
     """Checks a picture by its header, without decoding it.
 
     Args:
@@ -172,60 +134,71 @@ class Reader:
     Raises:
       ImageError: if the header cannot be read or the size is out of bounds.
     """
-    with self._opened(file) as picture:
+    with self.opened(file, self._wanted) as picture:
       if picture.mode == "F":
-        raise ImageError("float", _name(file))
+        raise ImageError("float", image_files.name_of(file))
       return picture.size
 
-  @contextlib.contextmanager
-  def _opened(self, file: File) -> Iterator[Image.Image]:
-    """Opens a picture, checks its size, and translates every failure."""
-    name = _name(file)
-    reason = "unreadable"
-    try:
-      if isinstance(file, str | os.PathLike) and os.path.getsize(file) == 0:
-        raise ImageError("empty", name)
-      Image.init()  # Registers the formats this build of Pillow has.
-      known = [name for name in FORMATS if name in Image.OPEN]
-      with Image.open(file, formats=known) as picture:
-        width, height = picture.size
-        if width * height > self.max_pixels:
-          detail = f"{width} x {height}, at most {self.max_pixels:,} pixels"
-          raise ImageError("huge", name, detail)
-        if min(width, height) < self.min_side:
-          detail = f"{width} x {height}, at least {self.min_side} a side"
-          raise ImageError("small", name, detail)
-        reason = "damaged"
-        yield picture
-    except (ImageError, MemoryError):
-      raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as e:
-      raise ImageError("huge", name) from e
-    except Exception as e:  # A bad file makes Pillow's parsers raise anything.
-      if isinstance(file, str | os.PathLike):
-        if os.path.splitext(file)[1].lower() in (".heic", ".heif"):
-          raise ImageError(reason, name, "convert HEIC to JPEG first") from e
-      raise ImageError(reason, name, type(e).__name__) from e
+  @property
+  def _wanted(self) -> int | None:
+    """The shorter side to decode at least: twice the result's, for quality."""
+    return None if self.size is None else 2 * self.size
+
+  def opened(
+    self,
+    file: image_files.File,
+    wanted: int | None = None,
+    by: Callable[[tuple[int, int]], int] = min,
+  ) -> contextlib.AbstractContextManager[Image.Image]:
+    """Opens a picture within this reader's limits; see `image_files.opened`."""
+    return image_files.opened(
+      file, self.max_pixels, least=self.min_side, wanted=wanted, by=by
+    )
 
 
 READER = Reader()
 
 
-def _name(file: File) -> str:
-  """A file as an error message calls it."""
-  if isinstance(file, str | os.PathLike):
-    return os.fspath(file)
-  return str(getattr(file, "name", "the picture"))
+def upright(picture: Image.Image) -> Image.Image:
+  """Applies the EXIF orientation; unreadable EXIF data counts as none.
 
+  Args:
+    picture: a loaded picture.
 
-def _upright(picture: Image.Image) -> Image.Image:
-  """Applies the EXIF orientation; unreadable EXIF data counts as none."""
+  Returns:
+    The picture as a person would see it.
+  """
   try:
     orientation = picture.getexif().get(_ORIENTATION, 1)
   except Exception:  # A bad EXIF block does not make the pixels bad.
     return picture
-  method = _TRANSPOSE.get(orientation)
+  # A damaged one may be anything, even a list.
+  method = next((m for k, m in _TRANSPOSE.items() if k == orientation), None)
   return picture if method is None else picture.transpose(method)
+
+
+def to_rgba(picture: Image.Image) -> Image.Image:
+  """Converts a picture of any mode to 8-bit sRGB with straight alpha.
+
+  Args:
+    picture: a loaded picture.
+
+  Returns:
+    A picture of mode "RGBA", opaque where the file has no transparency.
+
+  Raises:
+    ImageError: as for `to_rgb`.
+  """
+  if not picture.has_transparency_data:
+    plain = to_rgb(picture)
+    plain.putalpha(255)
+    return plain
+  above = picture.convert("RGBA")
+  plain = above.convert("RGB")
+  plain.info.pop("transparency", None)
+  plain = to_rgb(plain)
+  plain.putalpha(above.getchannel("A"))
+  return plain
 
 
 def to_rgb(picture: Image.Image, background: Color = WHITE) -> Image.Image:
@@ -243,13 +216,15 @@ def to_rgb(picture: Image.Image, background: Color = WHITE) -> Image.Image:
       header gives.
   """
   if picture.mode == "F":
-    raise ImageError("float", _name(getattr(picture, "filename", "") or "it"))
+    raise ImageError("float", getattr(picture, "filename", "") or "The picture")
   if picture.mode == "I" or picture.mode.startswith("I;16"):
     # Pillow holds some 16-bit greys, and even 8-bit ones, as 32-bit integers.
     values = np.asarray(picture).astype(np.int64).clip(0)
     bits = int(values.max(initial=0)).bit_length()
     shift = 8 if picture.mode != "I" else max(-(-bits // 8) - 1, 0) * 8
+    info = picture.info
     picture = Image.fromarray((values >> shift).astype(np.uint8))
+    picture.info = info
   if picture.has_transparency_data:
     above = picture.convert("RGBA")
     below = Image.new("RGBA", above.size, (*background, 255))
@@ -262,7 +237,12 @@ def to_rgb(picture: Image.Image, background: Color = WHITE) -> Image.Image:
 def _to_srgb(picture: Image.Image) -> Image.Image:
   """Applies an embedded colour profile, unless it is sRGB already."""
   profile = picture.info.get("icc_profile")
-  if not profile or picture.mode not in ("RGB", "CMYK"):
+  if picture.mode == "LAB":  # Pillow itself cannot convert it.
+    lab = ImageCms.createProfile("LAB")
+    picture = ImageCms.profileToProfile(
+      picture, lab, _srgb_profile(), outputMode="RGB"
+    )
+  if not profile or picture.mode not in ("RGB", "CMYK", "L"):
     return picture.convert("RGB")
   # The description is ASCII or UTF-16; the test saves a costly no-op.
   if b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile:

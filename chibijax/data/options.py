@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from chibijax.data import images
 from chibijax.data.folder import FolderSource, Split, matched
+from chibijax.data.portraits import LabelledPortraits
 from chibijax.data.posed import FigureSource, PosedFolderSource
 from chibijax.data.sources import (
   ArtistSource,
@@ -26,8 +27,9 @@ class Options:
     source_b: the same for `image_b`; "" for batches of one key, `image`.
     path_a: a folder's path, or the name of a TFDS data set.
     path_b: the same for B.
-    domain_a: what the artist draws as A, "portrait" or "chibi", or "figure":
-      views of one character as a 3D figure, with cameras.
+    domain_a: what the artist draws as A, "portrait" or "chibi"; alone also
+      "figure": views of one character as a 3D figure, with cameras; or
+      "labelled": portraits with landmarks and labels (`data.portraits`).
     domain_b: what the artist draws as B, "portrait" or "chibi".
     character: which of the seed's characters the figure is.
     image_key_a: image feature of a TFDS data set.
@@ -161,6 +163,8 @@ def sources(options: Options, split: Split) -> list[Source]:
   cache = options.cache_mb * 2**20
   if not options.source_b and options.posed:
     return [_posed(options, split, cache)]
+  if not options.source_b and options.domain_a == "labelled":
+    return [_labelled(options, split, cache)]
   if not options.source_b:
     source = _source(options, "a", split)
     return [JointSource({"image": source}, cache_bytes=cache)]
@@ -202,6 +206,23 @@ def _posed(options: Options, split: Split, cache: int) -> Source:
     options.size,
     fit=options.fit_a,
     split=split,
+    cache_bytes=cache,
+  )
+
+
+def _labelled(options: Options, split: Split, cache: int) -> Source:
+  """Opens portraits with landmarks and labels."""
+  if options.source_a != "artist":
+    raise DataError(
+      "only the artist's portraits are labelled: set data.source_a to artist,"
+      f" got {options.source_a!r}."
+    )
+  train = split == "train"
+  return LabelledPortraits(
+    options.size,
+    # Families of characters as in `_source`.
+    seed=3 * options.seed + (0 if train else 2),
+    examples=options.examples if train else options.eval_examples,
     cache_bytes=cache,
   )
 

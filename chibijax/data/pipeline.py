@@ -12,9 +12,9 @@ worker processes, hosts or history:
 * Two unpaired domains are two infinite streams, each shuffled anew in each of
   its epochs under its own seed; their lengths may differ.
 
-Batches hold uint8 [B, size, size, 3], or posed views (`data.posed`); the
-evaluation split adds `mask`, bool [B], False where the last batch was filled up
-with copies.
+Batches hold uint8 [B, size, size, 3], or posed views (`data.posed`), or
+portraits with labels (`data.portraits`); the evaluation split adds `mask`, bool
+[B], False where the last batch was filled up with copies.
 """
 
 import dataclasses
@@ -131,6 +131,8 @@ class Pipeline:
       kind = "single"
     elif "viewmat" in self._fields:
       kind = "posed"
+    elif "landmarks" in self._fields:
+      kind = "labelled"
     return f"{self.split} ({kind}): " + "; ".join(parts)
 
   def iterator(self) -> "BatchIterator":

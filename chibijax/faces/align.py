@@ -7,18 +7,23 @@ portrait's side more on every side.
 
 A transform is a [2, 3] similarity (no shear, no reflection) that takes points
 of the photo to the frame. Points are (x, y) in pixels, pixel centres at +0.5.
-These functions run on the host with Pillow, whatever the photo's size and with
-nothing to compile; the differentiable counterparts are in
-`chibijax.ops.resample`.
+The maps themselves are `chibijax.ops.affine`'s; pictures that shall not show
+where they end are put back by `chibijax.post.compositing`.
 """
-
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
-from PIL import Image
+
+from chibijax.ops import affine
+from chibijax.ops.affine import invert, move, warp
+
+__all__ = [
+  "FACE_AREA", "FITTED", "PORTRAIT", "align", "canonical_points",
+  "find_transform", "five_points", "invert", "jitter", "move", "paste",
+  "umeyama", "warp",
+]  # fmt: skip
 
 # Left eye, right eye, nose tip, left and right mouth corner of the artist's
 # mean frontal portrait (60 faces), in units of the frame's side.
@@ -30,6 +35,8 @@ FITTED = (0, 1, 3, 4)
 # Left, top, right and bottom of the face itself, ears and hair left out, in
 # units of the frame's side.
 FACE_AREA = (0.29, 0.39, 0.71, 0.82)
+# Rows that are pasted at a time.
+_BAND = 128
 
 
 def canonical_points(
@@ -130,83 +137,6 @@ def find_transform(
   return umeyama(points[fitted], canonical_points(size, margin)[fitted])
 
 
-def invert(transform: Float[np.ndarray, "2 3"]) -> Float32[np.ndarray, "2 3"]:
-  """The affine map that undoes another.
-
-  Args:
-    transform: a map that can be undone.
-
-  Returns:
-    Its inverse.
-  """
-  linear = np.linalg.inv(transform[:, :2].astype(np.float64))
-  shift = -linear @ transform[:, 2]
-  return np.concatenate([linear, shift[:, None]], 1).astype(np.float32)
-
-
-def move(
-  transform: Float[np.ndarray, "2 3"], points: Float[np.ndarray, "*n 2"]
-) -> Float32[np.ndarray, "*n 2"]:
-  """Takes points through an affine map.
-
-  Args:
-    transform: the map.
-    points: (x, y).
-
-  Returns:
-    Where they go.
-  """
-  moved = points @ transform[:, :2].T.astype(np.float64) + transform[:, 2]
-  return moved.astype(np.float32)
-
-
-def warp(
-  photo: UInt8[np.ndarray, "h w *c"],
-  transform: Float[np.ndarray, "2 3"],
-  shape: tuple[int, int],
-  *,
-  border: Literal["edge", "reflect"] = "edge",
-) -> UInt8[np.ndarray, "h2 w2 *c"]:
-  """Resamples a photo by an affine map: bicubic, antialiased when it shrinks.
-
-  Args:
-    photo: grey [H, W], RGB or RGBA bytes of any size.
-    transform: takes points of the photo to points of the result.
-    shape: height and width of the result.
-    border: what lies outside the photo: its nearest pixel, or its mirror image.
-
-  Returns:
-    The resampled picture.
-  """
-  height, width = shape
-  inverse = invert(transform)
-  reached = move(inverse, _corners(height, width))
-  scale = min(float(np.sqrt(abs(np.linalg.det(transform[:, :2])))), 1.0)
-  # Bicubic looks two pixels around; so many of the shrunk picture are needed.
-  extra = int(np.ceil(3 / scale))
-  x0, y0 = np.floor(reached.min(0)).astype(int) - extra
-  x1, y1 = np.ceil(reached.max(0)).astype(int) + extra
-  rows = _inside(np.arange(y0, y1), photo.shape[0], border)
-  columns = _inside(np.arange(x0, x1), photo.shape[1], border)
-  region = Image.fromarray(np.ascontiguousarray(photo[rows][:, columns]))
-  full = np.array(region.size)
-  if scale < 1:
-    small = [max(round(n * scale), 1) for n in region.size]
-    region = region.resize(small, Image.Resampling.BICUBIC, reducing_gap=3.0)
-  # From the result to the photo, to the region, to the shrunk region.
-  step = np.array(region.size) / full
-  linear = inverse[:, :2] * step[:, None]
-  shift = (inverse[:, 2] - [x0, y0]) * step
-  coefficients = np.concatenate([linear, shift[:, None]], 1).ravel().tolist()
-  warped = region.transform(
-    (width, height),
-    Image.Transform.AFFINE,
-    coefficients,
-    Image.Resampling.BICUBIC,
-  )
-  return np.asarray(warped)
-
-
 def align(
   photo: UInt8[np.ndarray, "h w *c"],
   points: Float[np.ndarray, "n 2"],
@@ -255,22 +185,21 @@ def paste(
   height, width = aligned.shape[:2]
   weight = np.ones((height, width)) if alpha is None else np.asarray(alpha)
   weight = weight * _fade(height, width, feather)
-  inverse = invert(transform)
-  reached = move(inverse, _corners(height, width))
-  limit = np.array(photo.shape[1::-1])
-  x0, y0 = np.clip(np.floor(reached.min(0)).astype(int), 0, limit)
-  x1, y1 = np.clip(np.ceil(reached.max(0)).astype(int), 0, limit)
   result = photo.copy()
-  if x0 >= x1 or y0 >= y1:
+  rows, columns = affine.window(transform, (height, width), photo.shape[:2])
+  if columns.start == columns.stop:
     return result
-  shifted = inverse - np.array([[0, 0, x0], [0, 0, y0]], np.float32)
-  corner, shape = (int(x0), int(y0)), (int(y1 - y0), int(x1 - x0))
-  over = warp(aligned, shifted, shape).astype(np.float32)
-  share = warp(np.uint8(np.round(weight * 255)), shifted, shape)
-  share = share * _covered(transform, corner, shape, (width, height)) / 255.0
-  under = result[y0:y1, x0:x1].astype(np.float32)
-  mixed = under + (over - under) * share[..., None]
-  result[y0:y1, x0:x1] = np.round(mixed)
+  share = np.uint8(np.round(weight * 255))
+  # In bands that fit a cache: a face may fill twenty megapixels.
+  for y in range(rows.start, rows.stop, _BAND):
+    band = slice(y, min(y + _BAND, rows.stop)), columns
+    under = result[band].astype(np.float32)
+    corner, shape = (columns.start, y), under.shape[:2]
+    shifted = affine.moved(invert(transform), *corner)
+    over = warp(aligned, shifted, shape).astype(np.float32)
+    part = warp(share, shifted, shape) / np.float32(255)
+    part *= affine.covered(transform, corner, shape, (width, height))
+    result[band] = np.round(under + (over - under) * part[..., None])
   return result
 
 
@@ -309,18 +238,6 @@ def jitter(
   return jnp.concatenate([linear, offset[:, None]], 1)
 
 
-def _corners(height: int, width: int) -> Float[np.ndarray, "4 2"]:
-  return np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
-
-
-def _inside(index: np.ndarray, size: int, border: str) -> np.ndarray:
-  """Indices beyond a row of pixels as indices into it."""
-  if border == "reflect":
-    turn = index % (2 * size)
-    return np.minimum(turn, 2 * size - 1 - turn)
-  return np.clip(index, 0, size - 1)
-
-
 def _fade(height: int, width: int, feather: float) -> np.ndarray:
   """1 inside, falling smoothly to 0 within `feather` of the border."""
   if feather <= 0:
@@ -334,26 +251,3 @@ def _fade(height: int, width: int, feather: float) -> np.ndarray:
   )
   nearest = np.minimum(down[:, None], across[None])
   return nearest * nearest * (3 - 2 * nearest)
-
-
-def _covered(
-  transform: Float[np.ndarray, "2 3"],
-  corner: tuple[int, int],
-  shape: tuple[int, int],
-  size: tuple[int, int],
-) -> Float[np.ndarray, "h w"]:
-  """How much of each pixel of a region the frame covers, about.
-
-  One inside, zero outside, linear over a pixel at the frame's border, so that
-  what `warp` repeats beyond the border is not pasted.
-  """
-  rows, columns = np.arange(shape[0]) + 0.5, np.arange(shape[1]) + 0.5
-  x = np.add.outer(transform[0, 1] * rows, transform[0, 0] * columns)
-  y = np.add.outer(transform[1, 1] * rows, transform[1, 0] * columns)
-  start = move(transform, np.array(corner, np.float64))
-  scale = np.sqrt(abs(np.linalg.det(transform[:, :2])))
-  share = np.ones(shape)
-  for value, offset, limit in ((x, start[0], size[0]), (y, start[1], size[1])):
-    inside = np.minimum(value + offset, limit - value - offset)
-    share = share * np.clip(inside / scale + 0.5, 0, 1)
-  return share

@@ -1,7 +1,10 @@
 """From a photo to one `Face` per face: detect, align, judge.
 
-The networks for the 68 landmarks and for the masks are other modules; they come
-in as functions of the aligned picture, so that this module depends on none.
+The networks for the 68 landmarks and for the masks are other modules
+(`faces.landmarks`, `faces.segment`, `faces.face_mesh`); they come in as
+functions of the aligned picture, so that this module depends on none. Each gets
+the canonical frame that it was made for: its attributes `size` and `margin`,
+where it has them, come before those of the call.
 """
 
 from collections.abc import Callable
@@ -13,6 +16,7 @@ from jaxtyping import Bool, Float32, UInt8
 from chibijax.faces import align, detect, status
 from chibijax.faces.detection import Detection, Detector
 from chibijax.faces.face import Face
+from chibijax.ops import affine
 
 Picture: TypeAlias = UInt8[np.ndarray, "s s 3"]
 # The aligned picture -> 68 points in its pixels.
@@ -20,6 +24,9 @@ Landmarks: TypeAlias = Callable[[Picture], Float32[np.ndarray, "68 2"]]
 # The aligned picture -> "hair", "skin"... as shares 0..1 of its pixels.
 Segment: TypeAlias = Callable[[Picture], dict[str, Float32[np.ndarray, "s s"]]]
 
+# How often a landmark network looks: each time it sees the face aligned by what
+# it found before.
+LOOKS = 1
 # Where MTCNN puts the five points in the Haar cascade's box, on average over
 # the photos of benchmarks/faces.py, in units of the box.
 HAAR_POINTS = np.array(
@@ -88,8 +95,9 @@ def describe(
   transform = align.find_transform(points, size, margin)
   all_points = None
   if landmarks is not None:
-    aligned = align.warp(photo, transform, (size, size))
-    all_points = align.move(align.invert(transform), landmarks(aligned))
+    all_points = points
+    for _ in range(LOOKS):
+      all_points = find_landmarks(photo, all_points, landmarks, size, margin)
     points = align.five_points(all_points).astype(np.float32)
     transform = align.find_transform(points, size, margin)
   inverse = align.invert(transform)
@@ -116,7 +124,9 @@ def describe(
     inverse=inverse,
     pose=angles,
     sharpness=sharp,
-    mask=None if segment is None else _masks(photo, transform, segment, size),
+    mask=None
+    if segment is None
+    else find_masks(photo, points, segment, size, margin),
     size=size,
   )
 
@@ -136,18 +146,73 @@ def box_points(
   return points.astype(np.float32)
 
 
-def _masks(
+def find_landmarks(
   photo: UInt8[np.ndarray, "h w 3"],
-  transform: Float32[np.ndarray, "2 3"],
+  points: Float32[np.ndarray, "n 2"],
+  landmarks: Landmarks,
+  size: int = 256,
+  margin: float = 0.0,
+) -> Float32[np.ndarray, "68 2"]:
+  """Finds 68 points in a photo, given where the face is.
+
+  Args:
+    photo: uint8 sRGB.
+    points: five or 68 points of the face.
+    landmarks: as for `analyse`.
+    size: side of its frame, where it does not say.
+    margin: of its frame, where it does not say.
+
+  Returns:
+    The points in pixels of the photo.
+  """
+  size, margin = _frame(landmarks, size, margin)
+  transform = align.find_transform(points, size, margin)
+  found = landmarks(align.warp(photo, transform, (size, size)))
+  return align.move(align.invert(transform), found)
+
+
+def find_masks(
+  photo: UInt8[np.ndarray, "h w 3"],
+  points: Float32[np.ndarray, "n 2"],
   segment: Segment,
-  size: int,
+  size: int = 256,
+  margin: float = 0.0,
 ) -> dict[str, Bool[np.ndarray, "h w"]]:
-  """Masks of the photo from masks of the aligned picture; False outside it."""
+  """Finds masks in a photo, given where the face is.
+
+  Args:
+    photo: uint8 sRGB.
+    points: five or 68 points of the face.
+    segment: as for `analyse`.
+    size: side of its frame, where it does not say.
+    margin: of its frame, where it does not say.
+
+  Returns:
+    Where each share is above a half, for the whole photo; outside the frame
+    everything is background, where there is such a mask, and nothing else.
+  """
+  size, margin = _frame(segment, size, margin)
+  transform = align.find_transform(points, size, margin)
   shares = segment(align.warp(photo, transform, (size, size)))
-  black = np.zeros((*photo.shape[:2], 3), np.uint8)
+  place = affine.window(transform, (size, size), photo.shape[:2])
+  corner = place[1].start, place[0].start
+  shape = place[0].stop - corner[1], place[1].stop - corner[0]
+  back = affine.moved(align.invert(transform), *corner)
+  covered = affine.covered(transform, corner, shape, (size, size)) > 0.5
   masks = {}
   for name, share in shares.items():
-    white = np.full((size, size, 3), 255, np.uint8)
-    pasted = align.paste(black, white, transform, alpha=share)
-    masks[name] = pasted[..., 0] > 127
+    outside = name == "background"
+    mask = np.full(photo.shape[:2], outside)
+    if covered.size:
+      grey = np.uint8(np.round(np.clip(share, 0, 1) * 255))
+      inside = affine.warp(grey, back, shape) > 127
+      mask[place] = np.where(covered, inside, outside)
+    masks[name] = mask
   return masks
+
+
+def _frame(
+  network: Landmarks | Segment, size: int, margin: float
+) -> tuple[int, float]:
+  """Size and margin of the frame that a network was made for."""
+  return getattr(network, "size", size), getattr(network, "margin", margin)

@@ -16,12 +16,13 @@ from jaxtyping import Float, UInt8
 
 from chibijax.errors import UserError
 from chibijax.faces import mtcnn_weights
+from chibijax.faces.blazeface import BlazeFaceDetector
 from chibijax.faces.detection import Detection, Detector, iou
 from chibijax.faces.haar import HaarDetector
 from chibijax.faces.mtcnn import MtcnnDetector
 from chibijax.faces.yunet import YunetDetector
 
-KINDS = ("auto", "mtcnn", "haar", "yunet")
+KINDS = ("auto", "mtcnn", "haar", "yunet", "blazeface")
 
 # A face this sure ends the search: what detectors see in faces that lie on
 # their side or stand on their head is less sure.
@@ -56,9 +57,10 @@ def make(
   """Makes a detector.
 
   Args:
-    kind: "mtcnn", "haar", "yunet", or "auto": MTCNN where its weights are
-      installed, else the Haar cascade.
-    path: the weights: a folder for MTCNN, an ONNX file for YuNet.
+    kind: "mtcnn", "haar", "yunet", "blazeface", or "auto": MTCNN where its
+      weights are installed, else the Haar cascade.
+    path: the weights: a folder for MTCNN, an ONNX file for YuNet, PyTorch's for
+      BlazeFace.
 
   Returns:
     The detector, with its weights loaded.
@@ -74,6 +76,8 @@ def make(
     return HaarDetector()
   if kind == "yunet":
     return YunetDetector(path)
+  if kind == "blazeface":
+    return BlazeFaceDetector(path)
   raise UserError(
     f"--detector is {kind!r}, expected one of {', '.join(KINDS)}."
   )

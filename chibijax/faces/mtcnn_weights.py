@@ -1,10 +1,11 @@
 """Reads MTCNN's weights out of the installed `mtcnn` package (MIT licence).
 
-The package carries three lz4-compressed joblib pickles: lists of float32
-arrays in the order of Keras's `get_weights`. A pickle is a program; this reader
-knows the three names those files use, gives them meanings that cannot do
-anything, and refuses every other. The package itself is not imported (it would
-load TensorFlow).
+A folder of PyTorch's pnet.pt, rnet.pt and onet.pt (facenet-pytorch's, the same
+numbers) serves as well. The package carries three lz4-compressed joblib
+pickles: lists of float32 arrays in the order of Keras's `get_weights`. A pickle
+is a program; this reader knows the three names those files use, gives them
+meanings that cannot do anything, and refuses every other. The package itself is
+not imported (it would load TensorFlow).
 """
 
 import importlib.util
@@ -16,6 +17,7 @@ import pickle
 import numpy as np
 from jaxtyping import Float32
 
+from chibijax.core import weight_files
 from chibijax.errors import UserError
 from chibijax.models import mtcnn
 
@@ -25,7 +27,7 @@ MAX_BYTES = 16 << 20
 
 
 def folder(path: str | os.PathLike[str] | None = None) -> pathlib.Path | None:
-  """Finds the folder that holds pnet.lz4, rnet.lz4 and onet.lz4.
+  """Finds the folder that holds pnet.lz4 or pnet.pt, and so on.
 
   Args:
     path: that folder; None looks at the environment variable CHIBIJAX_MTCNN,
@@ -40,14 +42,14 @@ def folder(path: str | os.PathLike[str] | None = None) -> pathlib.Path | None:
   named = path or os.environ.get(VARIABLE)
   if named:
     place = pathlib.Path(named)
-    missing = [n for n in mtcnn.WINDOW if not (place / f"{n}.lz4").is_file()]
+    missing = [net for net in mtcnn.WINDOW if not _file(place, net)]
     if missing:
       raise UserError(f"{place} has no {missing[0]}.lz4 (MTCNN's weights).")
     return place
   spec = importlib.util.find_spec("mtcnn")
   for root in (spec and spec.submodule_search_locations) or ():
     place = pathlib.Path(root) / "assets" / "weights"
-    if all((place / f"{net}.lz4").is_file() for net in mtcnn.WINDOW):
+    if all(_file(place, net) for net in mtcnn.WINDOW):
       return place
   return None
 
@@ -74,14 +76,21 @@ def load(
       "MTCNN's weights are not installed: pip install mtcnn lz4 (MIT), or name"
       f" their folder in {VARIABLE}; --detector haar works without them."
     )
-  return {net: _network(net, place / f"{net}.lz4") for net in mtcnn.WINDOW}
+  return {net: _network(net, _file(place, net)) for net in mtcnn.WINDOW}
+
+
+def _file(place: pathlib.Path, net: str) -> pathlib.Path | None:
+  """The file of a network, in either format."""
+  found = (place / f"{net}{suffix}" for suffix in (".lz4", ".pt"))
+  return next((file for file in found if file.is_file()), None)
 
 
 def _network(
   net: str, file: pathlib.Path
 ) -> dict[str, dict[str, Float32[np.ndarray, "..."]]]:
   """Gives the arrays of one file their names."""
-  arrays = read_arrays(file)
+  torch = file.suffix == ".pt"
+  arrays = _torch_arrays(net, file) if torch else read_arrays(file)
   expected = [
     (layer, name, shape)
     for layer, parts in mtcnn.shapes(net).items()
@@ -100,6 +109,32 @@ def _network(
       )
     weights.setdefault(layer, {})[name] = array.reshape(shape)
   return weights
+
+
+def _torch_arrays(
+  net: str, file: pathlib.Path
+) -> list[Float32[np.ndarray, "..."]]:
+  """Reads a state dict in the order and with the axes of Keras's files."""
+  arrays = weight_files.read(file)
+  layers = list(dict.fromkeys(name.rpartition(".")[0] for name in arrays))
+  # Heads end in a number: the face's probability, offsets, points.
+  trunk = [layer for layer in layers if "_" not in layer]
+  numbers = {"face": "_1", "offsets": "_2", "points": "_3"}
+  heads = [
+    layer
+    for head in mtcnn.HEADS[net]
+    for layer in layers
+    if layer.endswith(numbers[head])
+  ]
+  found = []
+  for layer in trunk + heads:
+    for part in ("weight", "bias"):
+      array = arrays.get(f"{layer}.{part}")
+      if array is not None and array.ndim > 1:
+        array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+      if array is not None:
+        found.append(array.astype(np.float32))
+  return found
 
 
 def read_arrays(file: pathlib.Path) -> list[Float32[np.ndarray, "..."]]:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, UInt8
 from PIL import Image, ImageDraw, ImageFilter
 
-from chibijax.artist import Attributes, palette
+from chibijax.artist import Attributes, Colors, palette
 from chibijax.artist.headless import CHIN, SOLES, draw_body
 from chibijax.ops import resample
 from chibijax.post import anatomy
@@ -119,9 +119,7 @@ def draw_figure(
   body = draw_body(
     attributes or Attributes(),
     round(size * grown),
-    skin=seen.skin,
-    clothes=seen.clothes,
-    accent=seen.accent,
+    colors=Colors(skin=seen.skin, clothes=seen.clothes, accent=seen.accent),
   )
   body, chin = _fit_body(body, size, heads)
   place, heads = _placement(head[..., 3], moved, chin, size, heads)

@@ -11,7 +11,7 @@ the report says so; leave about half a face of room around it.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import jax
@@ -124,21 +124,43 @@ def chibify(
     ValueError: if shapes or values are not as described, or if the face is
       narrower than 8 pixels.
   """
-  knobs = knobs or ChibiKnobs()
-  landmarks = np.asarray(landmarks, np.float32)
-  before = _check(image, landmarks, mask, style)
-  if knobs.strength == 0:
-    # Not even the hidden colour of transparent pixels changes.
-    same = Report(
-      style, before, before, TARGETS[style], 1.0, 0.0, 1.0, frame_limited=False
-    )
-    return image.copy(), landmarks.copy(), same
-  unit = _to_unit(image)
-  person = None if mask is None else jnp.asarray(mask, jnp.float32)
-  found = _deform(unit, landmarks, person, knobs.values())
-  moved = np.asarray(found.landmarks)
-  report = _report(before, found, style)
-  return _like(np.asarray(found.image), image), moved, report
+  return _chibify(image, landmarks, mask, knobs, style)[:3]
+
+
+def chibify_layers(
+  image: Picture,
+  landmarks: Float[np.ndarray, "68 2"],
+  layers: Mapping[str, Bool[np.ndarray, "rows columns"]],
+  knobs: ChibiKnobs | None = None,
+  *,
+  style: str = "photo",
+) -> tuple[
+  Picture,
+  Float32[np.ndarray, "68 2"],
+  dict[str, Bool[np.ndarray, "rows columns"]],
+  Report,
+]:
+  """Deforms one face, and masks of the picture along with it.
+
+  Args:
+    image: as for `chibify`.
+    landmarks: as for `chibify`.
+    layers: masks of the picture by name, such as "hair".
+    knobs: what to do how strongly.
+    style: as for `chibify`.
+
+  Returns:
+    The picture, its landmarks, its masks, and the ratios.
+
+  Raises:
+    ValueError: as `chibify`.
+  """
+  found, moved, report, coords = _chibify(image, landmarks, None, knobs, style)
+  if coords is None:
+    return found, moved, {k: mask.copy() for k, mask in layers.items()}, report
+  limit = np.array(image.shape[1::-1]) - 1
+  x, y = np.moveaxis(np.clip(np.floor(coords).astype(int), 0, limit), -1, 0)
+  return found, moved, {k: mask[y, x] for k, mask in layers.items()}, report
 
 
 def chibify_batch(
@@ -230,6 +252,32 @@ _deform_batch = jax.jit(
     in_axes=(0, 0, None),
   )
 )
+
+
+def _chibify(
+  image: Picture,
+  landmarks: Float[np.ndarray, "68 2"],
+  mask: Bool[np.ndarray, "rows columns"] | None,
+  knobs: ChibiKnobs | None,
+  style: str,
+) -> tuple[Picture, np.ndarray, Report, np.ndarray | None]:
+  """What `chibify` returns, and where each pixel came from, if it moved."""
+  knobs = knobs or ChibiKnobs()
+  landmarks = np.asarray(landmarks, np.float32)
+  before = _check(image, landmarks, mask, style)
+  if knobs.strength == 0:
+    # Not even the hidden colour of transparent pixels changes.
+    same = Report(
+      style, before, before, TARGETS[style], 1.0, 0.0, 1.0, frame_limited=False
+    )
+    return image.copy(), landmarks.copy(), same, None
+  unit = _to_unit(image)
+  person = None if mask is None else jnp.asarray(mask, jnp.float32)
+  found = _deform(unit, landmarks, person, knobs.values())
+  moved = np.asarray(found.landmarks)
+  report = _report(before, found, style)
+  picture = _like(np.asarray(found.image), image)
+  return picture, moved, report, np.asarray(found.coords)
 
 
 def _rates(knobs: Float[Array, " knobs"]) -> anatomy.Rates:

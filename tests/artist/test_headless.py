@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chibijax.artist import Attributes, draw_chibi, palette
+from chibijax.artist import Attributes, Colors, draw_chibi, palette
 from chibijax.artist.attributes import VALUES
 from chibijax.artist.headless import CHIN, SOLES, draw_body
 
@@ -25,9 +25,8 @@ def test_body_is_that_of_the_chibi(clothes: str) -> None:
 
 
 def test_colours_replace_those_of_the_attributes() -> None:
-  found = draw_body(
-    Attributes(), SIZE, skin="#804020", clothes="#00ff00", accent="#ff00ff"
-  )
+  colors = Colors(skin="#804020", clothes="#00ff00", accent="#ff00ff")
+  found = draw_body(Attributes(), SIZE, colors=colors)
   for color in ("#804020", "#00ff00", "#ff00ff"):
     there = (found[..., :3] == palette.rgb(color)).all(-1) & (found[..., 3] > 0)
     assert there.sum() > 5, color
@@ -41,5 +40,3 @@ def test_shades_of_a_tone_are_its_palette() -> None:
 def test_mistakes_are_named() -> None:
   with pytest.raises(ValueError, match="16 pixels"):
     draw_body(Attributes(), 8)
-  with pytest.raises(ValueError, match="#rrggbb"):
-    draw_body(Attributes(), SIZE, skin="green")

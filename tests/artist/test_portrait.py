@@ -29,9 +29,11 @@ def test_shapes_and_types(size):
   assert (drawing.image[..., 3] == 255).all()
   assert drawing.landmarks.shape == (68, 2)
   assert drawing.landmarks.dtype == np.float32
-  assert set(drawing.masks) == {"head", "hair", "skin"}
+  assert set(drawing.masks) == {"person", "head", "hair", "skin"}
   for mask in drawing.masks.values():
     assert mask.shape == (size, size) and mask.dtype == bool
+  parts = drawing.masks["hair"] | drawing.masks["skin"]
+  assert (drawing.masks["person"] >= parts).mean() > 0.999
 
 
 @pytest.mark.parametrize("index", range(4))
@@ -188,7 +190,8 @@ def test_every_number_draws_and_matters(field):
   pictures = []
   for end in RANGES[field]:
     value = int(end) if field == "skin_tone" else end
-    a = dataclasses.replace(PLAIN, **{field: value})
+    style = "crop" if field in ("hair_volume", "parting") else "bald"
+    a = dataclasses.replace(PLAIN, hair_style=style, **{field: value})
     pictures.append(draw_portrait(a, 64, seed=4).image.astype(float))
   assert np.abs(pictures[0] - pictures[1]).max() > 8
 

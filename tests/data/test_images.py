@@ -1,5 +1,6 @@
 """Reading pictures: every odd file gives the right pixels or a clear reason."""
 
+import hashlib
 import io
 import pathlib
 import pickle
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from chibijax.data import images
+from chibijax.data import image_files, images, photo
 
 READ = images.Reader().read
 
@@ -218,9 +219,8 @@ def test_reasons(tmp_path: pathlib.Path) -> None:
     assert str(error.value).startswith(str(file))
     again = pickle.loads(pickle.dumps(error.value))
     assert again.reason == reason and str(again) == str(error.value)
-  with pytest.raises(images.ImageError, match="HEIC to JPEG"):
-    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
-    reader.check(tmp_path / "a.heic")
+  with pytest.raises(images.ImageError, match="Is a directory"):
+    reader.read(tmp_path)
   with pytest.raises(images.ImageError) as error:
     reader.read(tmp_path / "missing.jpg")
   assert error.value.reason == "unreadable"
@@ -285,3 +285,217 @@ def test_large_jpegs_shrink_while_decoding_without_a_visible_change() -> None:
 def test_bad_options(arguments: dict[str, object]) -> None:
   with pytest.raises(ValueError, match="must be"):
     images.Reader(**arguments)
+
+
+def test_sources_of_bytes(
+  tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  pixels = gradient(6, 9)
+  data = saved(Image.fromarray(pixels)).getvalue()
+  path = tmp_path / "a.png"
+  path.write_bytes(data)
+  stdin = io.TextIOWrapper(io.BytesIO(data))
+  monkeypatch.setattr("sys.stdin", stdin)
+  for file in (data, "-", path, str(path), io.BytesIO(data)):
+    np.testing.assert_array_equal(READ(file), pixels)
+  monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+  with pytest.raises(images.ImageError, match="standard input is an empty"):
+    READ("-")
+  monkeypatch.setattr(image_files, "MAX_BYTES", len(data) - 1)
+  for file in (data, path):
+    with pytest.raises(images.ImageError, match="too much memory"):
+      READ(file)
+  with pytest.raises(images.ImageError, match="No such file"):
+    READ(tmp_path / "nowhere.png")
+
+
+HEIC = pathlib.Path(__file__).parent / "tiny.heic"
+
+
+def test_heic_is_read_where_its_library_is() -> None:
+  pytest.importorskip("pi_heif", reason="needs the extra `app`")
+  pixels = READ(HEIC)
+  assert pixels.shape == (24, 32, 3)
+  # White above red on the left, blue on the right; HEIC loses a little.
+  colors = [[250, 250, 250], [220, 40, 40], [40, 60, 220]]
+  found = pixels[[4, 19, 9], [6, 6, 26]].astype(int)
+  np.testing.assert_allclose(found, colors, atol=14)
+
+
+def test_heic_without_its_library_says_what_to_install(
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
+  known = [name for name in image_files.FORMATS if name != "HEIF"]
+  monkeypatch.setattr(image_files, "_formats", lambda: known)
+  for file in (HEIC, HEIC.read_bytes()):
+    with pytest.raises(images.ImageError, match="pip install pi-heif"):
+      READ(file)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_sixteen_bits_of_every_kind(channels: int) -> None:
+  """16-bit PNG and TIFF, written here: Pillow writes grey ones only."""
+  rng = np.random.default_rng(0)
+  values = rng.integers(0, 65536, (5, 7, channels), np.uint16)
+  values[..., 3:] = 65535
+  expected = (values[..., :3] >> 8).astype(np.uint8)
+  for data in (png16(values), tiff16(values)):
+    pixels = READ(data)
+    # Rounding or cutting to 8 bits.
+    difference = pixels.astype(int) - np.broadcast_to(expected, pixels.shape)
+    assert np.abs(difference).max() <= 1
+
+
+def png16(values: np.ndarray) -> bytes:
+  height, width, channels = values.shape
+
+  def chunk(kind: bytes, data: bytes) -> bytes:
+    end = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + end
+
+  color = {1: 0, 3: 2, 4: 6}[channels]
+  header = struct.pack(">IIBBBBB", width, height, 16, color, 0, 0, 0)
+  rows = values.astype(">u2").reshape(height, -1)
+  packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+  parts = [chunk(b"IHDR", header), chunk(b"IDAT", packed), chunk(b"IEND", b"")]
+  return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def tiff16(values: np.ndarray) -> bytes:
+  height, width, channels = values.shape
+  data = values.astype("<u2").tobytes()
+  count = 10 + (channels == 4)
+  bits_at = 8 + 2 + 12 * count + 4
+  start = bits_at + 8
+  tags = [
+    (256, 4, 1, width), (257, 4, 1, height),
+    (258, 3, channels, bits_at if channels > 2 else 16),
+    (259, 3, 1, 1), (262, 3, 1, 1 if channels == 1 else 2), (273, 4, 1, start),
+    (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, len(data)),
+    (284, 3, 1, 1), *([(338, 3, 1, 2)] if channels == 4 else []),
+  ]  # fmt: skip
+  entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+  head = b"II*\0" + struct.pack("<IH", 8, count) + entries + bytes(4)
+  return head + struct.pack("<4H", *[16] * 4) + data
+
+
+def test_lab_and_grey_profiles() -> None:
+  lab = Image.new("LAB", (4, 4), (137, 128, 128))  # L* 54, no colour.
+  pixels = READ(saved(lab, "TIFF"))
+  # sRGB 128 has L* 53.6.
+  np.testing.assert_allclose(pixels.astype(int), 128, atol=2)
+
+
+def test_packed_text_and_profiles_are_bounded() -> None:
+  """A megabyte of PNG whose text or profile unpacks to a gigabyte."""
+  packed = zlib.compress(bytes(30_000_000), 9)
+
+  def chunk(kind: bytes, data: bytes) -> bytes:
+    end = struct.pack(">I", zlib.crc32(kind + data))
+    return struct.pack(">I", len(data)) + kind + data + end
+
+  good = saved(Image.fromarray(gradient(8, 8))).getvalue()
+  # Behind the header, which is 33 bytes long.
+  for kind, name in ((b"zTXt", b"a\0\0"), (b"iCCP", b"a\0\0")):
+    bomb = good[:33] + chunk(kind, name + packed) + good[33:]
+    with pytest.raises(images.ImageError) as error:
+      READ(bomb)
+    assert error.value.reason == "huge"
+
+
+def test_animations_are_not_decoded_beyond_their_first_frame() -> None:
+  frames = [Image.new("L", (8, 8), k) for k in range(200)]
+  for form in ("GIF", "WEBP", "PNG", "TIFF"):
+    options = {"lossless": True} if form == "WEBP" else {}
+    data = saved(
+      frames[7], form, save_all=True, append_images=frames[8:], **options
+    ).getvalue()
+    # Nothing of what follows the first frame is needed.
+    if form == "GIF":
+      data = data[: len(data) // 2]
+    np.testing.assert_allclose(READ(data).astype(int), 7, atol=1)
+
+
+def test_passes_of_a_progressive_jpeg_are_bounded(
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
+  picture = Image.fromarray(gradient(64, 64))
+  data = saved(picture, "JPEG", progressive=True).getvalue()
+  assert READ(data).shape == (64, 64, 3)
+  monkeypatch.setattr(image_files, "MAX_SCANNED_PIXELS", 5 * 64 * 64)
+  with pytest.raises(images.ImageError, match="progressive passes"):
+    READ(data)
+  READ(saved(picture, "JPEG"))
+
+
+def test_jpegs_larger_than_the_limit_are_decoded_smaller() -> None:
+  picture = Image.fromarray(gradient(640, 800))
+  data = saved(picture, "JPEG", quality=95).getvalue()
+  with pytest.raises(images.ImageError, match="at most 100,000 pixels"):
+    images.Reader(max_pixels=100_000).read(data)
+  small = images.Reader(size=32, max_pixels=100_000)
+  assert small.check(data) == (800, 640)
+  exact = images.Reader(size=32).read(data).astype(int)
+  np.testing.assert_allclose(small.read(data), exact, atol=4)
+  with pytest.raises(images.ImageError, match="at most 6,400 pixels"):
+    images.Reader(size=32, max_pixels=100).read(data)
+  png = saved(picture).getvalue()
+  with pytest.raises(images.ImageError, match="at most 100,000 pixels"):
+    small.read(png)
+
+
+def test_photo_knows_what_belongs_to_it() -> None:
+  pixels = gradient(40, 60)
+  exif = Image.Exif()
+  exif[0x0112], exif[271], exif[315] = 6, "camera", "the owner's name"
+  exif[0x8825] = {1: "N", 2: (48.0, 8.0, 0.0)}
+  exif[0x8769] = {36867: "2024:05:06 07:08:09", 0xA430: "owner"}
+  data = saved(
+    Image.fromarray(pixels), "JPEG", exif=exif, quality=95
+  ).getvalue()
+  found = photo.read(data)
+  assert found.pixels.shape == (60, 40, 3) and found.size == (40, 60)
+  assert found.scale == 1 and found.format == "JPEG"
+  assert found.rgba is None and found.alpha is None
+  assert found.sha256 == hashlib.sha256(data).hexdigest()
+  kept = Image.Exif()
+  kept.load(found.exif)
+  assert kept[271] == "camera" and set(kept) == {271, 0x8769}
+  assert kept.get_ifd(0x8769) == {36867: "2024:05:06 07:08:09"}
+  plain = photo.read(saved(Image.fromarray(pixels)))
+  assert plain.exif == b""
+  np.testing.assert_array_equal(plain.pixels, pixels)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "CMYK", "1"])
+@pytest.mark.parametrize("longest", [None, 100, 30])
+def test_photos_are_reduced_in_every_mode(
+  mode: str, longest: int | None
+) -> None:
+  picture = Image.fromarray(gradient(90, 120)).convert(mode)
+  if mode in ("RGBA", "LA"):
+    picture.putalpha(Image.new("L", picture.size, 60))
+  form = "JPEG" if mode == "CMYK" else "PNG"
+  found = photo.read(saved(picture, form), longest=longest)
+  side = longest or 120
+  height, width, _ = found.pixels.shape
+  # A JPEG that is decoded smaller rounds its sides up.
+  assert width == side and abs(height - 0.75 * side) < 1
+  assert found.scale == pytest.approx(side / 120)
+  whole = photo.read(saved(picture, form))
+  assert abs(found.pixels.mean() - whole.pixels.mean()) < 2
+  if mode in ("RGBA", "LA"):
+    assert (found.alpha == 60).all()
+    # Straight colours there, over white here.
+    assert found.rgba[..., :3].mean() + 50 < found.pixels.mean()
+  else:
+    assert found.rgba is None
+
+
+def test_photo_mistakes() -> None:
+  with pytest.raises(ValueError, match="longest must be positive"):
+    photo.read(b"x", longest=0)
+  with pytest.raises(images.ImageError, match=r"photo\.jpg is not a picture"):
+    file = io.BytesIO(b"nothing at all")
+    file.name = "photo.jpg"
+    photo.read(file)

@@ -193,3 +193,32 @@ def test_jitter_stays_within_its_limits() -> None:
   )
   reached = np.array([align.move(np.asarray(m), middle)[0] for m in moved])
   assert np.abs(reached - 32).max() < 6.41
+
+
+@pytest.mark.parametrize("feather", [0.0, 0.2])
+def test_pasting_in_bands_leaves_no_trace(
+  feather: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  rng = np.random.default_rng(2)
+  photo = rng.integers(0, 256, (90, 70, 3), np.uint8)
+  small = rng.integers(0, 256, (8, 8, 3), np.uint8)
+  frame = np.asarray(Image.fromarray(small).resize((48, 48)))
+  transform = np.array([[0.7, 0.3, -8], [-0.3, 0.7, 6]], np.float32)
+  pasted = []
+  for rows in (7, 1000):
+    monkeypatch.setattr(align, "_BAND", rows)
+    pasted.append(align.paste(photo, frame, transform, feather=feather))
+  one, other = (p.astype(int) for p in pasted)
+  assert (one != photo).any()
+  # Places differ by rounding only.
+  assert np.abs(one - other).max() <= 1
+
+
+@pytest.mark.parametrize("border", ["edge", "reflect"])
+def test_warp_far_outside_repeats_the_photo(border: str) -> None:
+  photo = np.random.default_rng(3).integers(0, 256, (5, 7, 3), np.uint8)
+  shift = np.array([[1, 0, 11], [0, 1, 8]], np.float32)
+  found = align.warp(photo, shift, (24, 30), border=border)
+  mode = {"edge": "edge", "reflect": "symmetric"}[border]
+  expected = np.pad(photo, ((8, 11), (11, 12), (0, 0)), mode=mode)
+  np.testing.assert_array_equal(found, expected)

@@ -6,11 +6,13 @@ import pathlib
 import pickle
 import struct
 
+import jax
 import numpy as np
 import pytest
 
 from chibijax.errors import UserError
 from chibijax.faces import mtcnn_weights
+from chibijax.models import mtcnn
 
 frame = pytest.importorskip("lz4.frame", reason="needs lz4")
 
@@ -101,3 +103,22 @@ def test_missing_files_are_named(
   monkeypatch.delenv(mtcnn_weights.VARIABLE, raising=False)
   with pytest.raises(UserError, match="pip install mtcnn lz4"):
     mtcnn_weights.load()
+
+
+def test_pytorchs_files_hold_the_same_weights(
+  shared_data: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+  place = shared_data / "weights" / "mtcnn"
+  assert mtcnn_weights.folder(place) == place
+  found = mtcnn_weights.load(place)
+  for net in mtcnn.WINDOW:
+    assert jax.tree.map(np.shape, found[net]) == mtcnn.shapes(net)
+  if mtcnn_weights.folder() is None:
+    pytest.skip("the mtcnn package, which carries the weights, is missing")
+  package = mtcnn_weights.load()
+  jax.tree.map(np.testing.assert_array_equal, found, package)
+  # A file of another network is refused.
+  for net, other in (("pnet", "rnet"), ("rnet", "pnet"), ("onet", "onet")):
+    (tmp_path / f"{net}.pt").write_bytes((place / f"{other}.pt").read_bytes())
+  with pytest.raises(UserError, match=r"pnet\.pt.* arrays"):
+    mtcnn_weights.load(tmp_path)

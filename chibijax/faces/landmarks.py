@@ -1,0 +1,150 @@
+"""The 68 landmarks of an aligned face: our regressor, or the mean face.
+
+The regressor was trained on the artist's portraits only (configs/
+face_landmarks.py); its weights come with the package. Points follow the
+artist's conventions, which are iBUG's: a jaw line from temple to temple through
+the chin, brows along their upper edge, eyes at the rim of the lids.
+"""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Float32, UInt8
+
+from chibijax.faces import align, parser_weights
+from chibijax.models import face_parser
+from chibijax.models.face_parser import LandmarkNet
+
+VARIABLE = "CHIBIJAX_LANDMARKS"
+# Faces of a call of the network: one program for any number of them.
+_BATCH = 8
+
+
+def from_points(
+  points: Float[np.ndarray, "5 2"],
+) -> Float32[np.ndarray, "68 2"]:
+  """The mean face where five points say that a face is.
+
+  Needs no weights: a fallback, and what a regressor must beat.
+
+  Args:
+    points: eyes, nose, corners of the mouth in pixels.
+
+  Returns:
+    The artist's mean frontal face, moved by a similarity, in those pixels.
+  """
+  return align.move(
+    align.invert(align.find_transform(points, 1)), face_parser.MEAN_SHAPE
+  )
+
+
+@functools.partial(jax.jit, static_argnames="net")
+def _run(
+  net: LandmarkNet, params: Any, pictures: UInt8[Array, "b s s 3"]
+) -> Float[Array, "b 68 2"]:
+  """The mean of both heads, in units of the window's side."""
+  shape, peak = net.apply(
+    {"params": params}, pictures.astype("float32") / 127.5 - 1
+  )
+  return (shape + peak) / 2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Landmarks:
+  """Finds 68 points in aligned pictures; make it with `load`.
+
+  Attributes:
+    net: the network.
+    params: its weights.
+    about: what the file beside the weights says of them.
+  """
+
+  net: LandmarkNet
+  params: Any
+  about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  # The canonical frame that pictures should be in.
+  size = face_parser.LANDMARKS.size
+  margin = face_parser.LANDMARKS.margin
+
+  def __call__(
+    self, aligned: UInt8[np.ndarray, "s s 3"]
+  ) -> Float32[np.ndarray, "68 2"]:
+    """Finds the points of one face.
+
+    Args:
+      aligned: uint8 sRGB in the canonical frame with `margin`; best of side
+        `size`, others are resized.
+
+    Returns:
+      The points in pixels of the picture.
+    """
+    scale = len(aligned) / self.size
+    found = _run(self.net, self.params, self._window(aligned)[None])
+    return self._place(np.asarray(found)[0], scale)
+
+  def batch(
+    self, pictures: Sequence[UInt8[np.ndarray, "s s 3"]]
+  ) -> list[Float32[np.ndarray, "68 2"]]:
+    """Finds the points of several faces.
+
+    Args:
+      pictures: each as for a single one; sizes may differ.
+
+    Returns:
+      The points of each in its pixels.
+    """
+    found = []
+    for start in range(0, len(pictures), _BATCH):
+      part = pictures[start : start + _BATCH]
+      windows = np.zeros((_BATCH, *[face_parser.LANDMARKS.side] * 2, 3), "u1")
+      for k, picture in enumerate(part):
+        windows[k] = self._window(picture)
+      points = np.asarray(_run(self.net, self.params, windows))
+      found += [
+        self._place(p, len(picture) / self.size)
+        for p, picture in zip(points, part)
+      ]
+    return found
+
+  def _window(
+    self, aligned: UInt8[np.ndarray, "s s 3"]
+  ) -> UInt8[np.ndarray, "side side 3"]:
+    """What the network sees of a picture."""
+    left, top = face_parser.LANDMARKS.corner
+    side = face_parser.LANDMARKS.side
+    picture = parser_weights.resized(aligned, self.size)
+    return picture[top : top + side, left : left + side]
+
+  def _place(
+    self, points: Float32[np.ndarray, "68 2"], scale: float
+  ) -> Float32[np.ndarray, "68 2"]:
+    """Pixels of a picture from units of the window's side."""
+    window = face_parser.LANDMARKS
+    found = points * window.side + np.array(window.corner, np.float32)
+    return found * np.float32(scale)
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Landmarks:
+  """Reads the regressor's weights.
+
+  Args:
+    path: a safetensors file that `parser_weights.save` wrote; None looks at the
+      environment variable CHIBIJAX_LANDMARKS, then into the package.
+
+  Returns:
+    The function that finds points.
+
+  Raises:
+    UserError: if the file is missing, damaged, or of another network.
+  """
+  named = path or os.environ.get(VARIABLE)
+  params, about = parser_weights.load(named, "landmarks")
+  net = LandmarkNet(**parser_weights.layout(about))
+  parser_weights.check(net, face_parser.LANDMARKS.side, params, named)
+  return Landmarks(net, params, about)
