@@ -81,6 +81,7 @@ APP = [
 ]
 # Signed content credentials: 16 MB, so not everybody's.
 PROVENANCE = ["c2pa-python>=0.38", "cryptography>=43"]
+METRICS = ["h5py>=3.10"]  # Reads Keras' SqueezeNet.
 EXTRAS_REQUIRE = {
   "cuda12": ["jax[cuda12]>=0.7.2"],
   "cuda13": ["jax[cuda13]>=0.7.2"],
@@ -89,8 +90,10 @@ EXTRAS_REQUIRE = {
   "app": APP,
   "provenance": PROVENANCE,
   "mesh": ["ai-edge-litert>=2.0"],  # Runs Face Mesh's file; 60 MB installed.
+  "metrics": METRICS,
   "dev": [
     *APP,
+    *METRICS,
     *PROVENANCE,
     "beartype>=0.21",
     "hypothesis>=6.100",

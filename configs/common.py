@@ -110,6 +110,8 @@ def labelled_portraits(config: ConfigDict) -> None:
       "stretch": 0.10,
       "perspective": 0.14,
       "bend": 0.045,
+      "features": 0.25,
+      "parallax": 0.20,
     }
   )
 
@@ -127,6 +129,74 @@ def smallest_portraits(config: ConfigDict) -> None:
   config.data.update(
     size=48, batch_size=4, examples=16, eval_examples=4, workers=0
   )
+
+
+def chibi_gan(config: ConfigDict) -> None:
+  """Sets what the GANs share: the artist's chibis, and everything else off.
+
+  Args:
+    config: what `base` made.
+  """
+  config.task = "gan"
+  config.data.update(
+    source_a="artist",
+    domain_a="chibi",
+    source_b="",
+    size=64,
+    crop=False,
+    flip=False,
+    eval_examples=64,
+    workers=2,
+    cutout=True,
+  )
+  config.model = ConfigDict(
+    {"name": "", "latent": 64, "critic_steps": 1, "conditional": False}
+  )
+  config.loss = ConfigDict(
+    {
+      "name": "",
+      "r1": 0.0,
+      "r2": 0.0,
+      "gradient_penalty": 0.0,
+      "penalty_end": 1.0,  # the weights' last value relative to the first
+    }
+  )
+  config.optim.update(lr_end=0.0, b2_end=0.0)
+  config.anneal_images = 0  # pictures until these are reached; 0: never
+  config.half_life = 0.0  # of the averaged generator, in pictures; 0: none
+  config.diff_augment = ()
+
+
+def quick_dcgan(config: ConfigDict) -> None:
+  """Makes a run of DCGAN's networks as small as a CPU wants it.
+
+  Args:
+    config: what `chibi_gan` and the experiment set.
+  """
+  config.total_steps = 3_000
+  config.log_every = 25
+  config.eval_every = 500
+  config.save_every = 500
+  config.half_life = 2_000.0
+  config.data.update(batch_size=32, examples=6_000, workers=1)
+  config.model.width = 32
+
+
+def smallest_dcgan(config: ConfigDict) -> None:
+  """Makes such a run as small as tests want it.
+
+  Args:
+    config: what `chibi_gan` and the experiment set.
+  """
+  config.total_steps = 6
+  config.log_every = 1
+  config.eval_every = 3
+  config.save_every = 3
+  config.half_life = 8.0
+  config.data.update(
+    size=16, batch_size=8, examples=8, eval_examples=4, workers=0
+  )
+  config.model.update(width=4, latent=5)
 
 
 def _data() -> dict:

@@ -30,6 +30,7 @@ OPTIONAL = {
   "lz4",
   "c2pa",
   "cryptography",
+  "h5py",
   "ai_edge_litert",
 }
 

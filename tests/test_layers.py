@@ -20,7 +20,8 @@ ALLOWED = {
   "ops": set(),
   "artist": set(),
   "data": {"artist"},
-  "models": {"ops"},
+  # The reader of weight files: feature networks come from published ones.
+  "models": {"ops", "core.weight_files"},
   "losses": {"ops"},
   "faces": {"models", "ops", "core.checkpoint", "core.weight_files"},
   "heads": {"ops"},

@@ -14,6 +14,7 @@ import sys
 from unittest import mock
 
 import pytest
+import typer
 import typer.main
 from absl import flags
 from ml_collections import config_flags
@@ -41,9 +42,10 @@ def blocks(language: str) -> list[tuple[str, str]]:
 def commands() -> list[tuple[str, list[str]]]:
   """(page and line, words) of every shell command."""
   return [
-    (where, shlex.split(line))
+    (where, shlex.split(line, comments=True))
     for where, block in blocks("bash")
-    for line in block.replace("\\\n", " ").splitlines()
+    for joined in block.replace("\\\n", " ").splitlines()
+    for line in joined.split("&&")
     if line.strip()
   ]
 
@@ -60,6 +62,8 @@ def problem(words: list[str]) -> str | None:
     extras = re.search(r"\[(.*)\]", words[3]).group(1).split(",")
     unknown = set(extras) - set(setup_value("EXTRAS_REQUIRE"))
     return f"setup.py has no extra {sorted(unknown)}" if unknown else None
+  if words in (["python3", "-m", "venv", ".venv"], [".", ".venv/bin/activate"]):
+    return None
   if words == [".venv/bin/pre-commit", "install"]:
     config = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
     return None if "repo: local" in config else "no local hooks"
@@ -107,6 +111,8 @@ def cli_problem(words: list[str]) -> str | None:
     return f"chibijax has no command {words[0]}"
   try:
     command.make_context(words[0], words[1:])
+  except typer.Exit as done:  # --list prints and ends.
+    return None if done.exit_code == 0 else "exits at once"
   except Exception as error:  # click's own, which typer may carry within.
     return str(error) or type(error).__name__
   return None

@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -40,6 +40,9 @@ from chibijax.faces.face import MEANINGS, STATUSES, Face
 # Photos are looked at no larger than this (28 megapixels of 4:3): a face of a
 # tenth of it has more pixels than the largest usual frame.
 LONGEST = 6144
+Lines: TypeAlias = list[dict[str, Any]]
+# A photo and where its picture goes -> its lines of the manifest.
+Work: TypeAlias = Callable[[pathlib.Path, pathlib.Path], Lines]
 # The frame in which faces are analysed, whatever is cut out in the end.
 _LOOK = 256
 
@@ -176,7 +179,7 @@ def run(
     raise UserError(f"{out} is a file; faces are written into a folder.")
   names = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
   found = photo_files.find(names, exclude=out)
-  worker = _make_worker(options, detector, landmarks)
+  worker = make_worker(options, detector, landmarks)
   log = manifest.Manifest(
     out, options.to_dict() | {"points": worker.points}, overwrite=overwrite
   )
@@ -198,7 +201,7 @@ def run(
     disable=None if progress else True,
   )
   with log, bar:
-    for path, lines in _each(todo, worker, jobs):
+    for path, lines in in_order(todo, worker, jobs):
       log.append(path, lines)
       _count(report, path, lines, out, report.written)
       bar.set_postfix(faces=len(report.written), skipped=len(report.skipped))
@@ -222,16 +225,25 @@ def _count(
     report.skipped[path] = lines[0]["reason"]
 
 
-def _each(
-  todo: list[tuple[pathlib.Path, pathlib.Path]], worker: "_Worker", jobs: int
-) -> Iterator[tuple[pathlib.Path, list[dict[str, Any]]]]:
-  """Works on a few photos at a time, and gives their lines in order."""
+def in_order(
+  todo: Iterable[tuple[pathlib.Path, pathlib.Path]], work: Work, jobs: int
+) -> Iterator[tuple[pathlib.Path, Lines]]:
+  """Works on a few photos at a time, and gives their lines in order.
+
+  Args:
+    todo: photos and where their pictures go.
+    work: called by several threads.
+    jobs: photos at a time.
+
+  Yields:
+    Each photo with its lines.
+  """
   ahead = 2 * jobs
   with futures.ThreadPoolExecutor(jobs) as pool:
     pending: list[Any] = []
     try:
       for position, (path, target) in enumerate(todo):
-        pending.append((path, pool.submit(worker, path, target)))
+        pending.append((path, pool.submit(work, path, target)))
         if position + 1 >= ahead:
           first, future = pending.pop(0)
           yield first, future.result()
@@ -241,9 +253,22 @@ def _each(
       pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make_worker(
+def make_worker(
   options: Options, detector: str | Detector, landmarks: bool
-) -> "_Worker":
+) -> "Worker":
+  """Loads what finds and cuts out faces.
+
+  Args:
+    options: what is cut out.
+    detector: as for `run`.
+    landmarks: as for `run`.
+
+  Returns:
+    What makes one photo's pictures and lines.
+
+  Raises:
+    UserError: if the detector cannot be had.
+  """
   if isinstance(detector, str):
     detector = detect.make(detector)
   points, find_points = "5 points", None
@@ -255,12 +280,19 @@ def _make_worker(
       points = "68 landmarks"
     except (ImportError, UserError):
       points = "5 points"
-  return _Worker(options, detector, find_points, points)
+  return Worker(options, detector, find_points, points)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Worker:
-  """Makes one photo's pictures and lines; called by several threads."""
+class Worker:
+  """Makes one photo's pictures and lines; called by several threads.
+
+  Attributes:
+    options: what is cut out.
+    detector: finds faces.
+    find_points: finds 68 landmarks, or None for the detector's five points.
+    points: what faces are aligned by, in words.
+  """
 
   options: Options
   detector: Detector

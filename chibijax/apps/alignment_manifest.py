@@ -109,6 +109,17 @@ class Manifest:
     there = all((self._folder / name).is_file() for name in outputs)
     return lines if same and there else None
 
+  def lines(self, source: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of a photo, whether it is done or not; [] when unknown."""
+    return self._photos.get(_key(source), [])
+
+  def drop(self, source: pathlib.Path) -> None:
+    """Forgets a photo and deletes its pictures, inside the folder only."""
+    for line in self._photos.pop(_key(source), []):
+      for name in line["outputs"]:
+        self._unlink(name)
+        self._used.pop(name.casefold(), None)
+
   def free(self, target: pathlib.Path, source: pathlib.Path) -> pathlib.Path:
     """A name for a photo's picture that no other photo's has.
 
@@ -164,20 +175,22 @@ class Manifest:
       for name, value in self._settings.items():
         if line["settings"].get(name) != value:
           raise UserError(
-            f"{self._folder} holds faces made with {name} "
+            f"{self._folder} holds pictures made with {name} "
             f"{line['settings'].get(name)!r}, and now it is {value!r}; choose "
             "another folder, or --overwrite."
           )
 
   def _delete(self) -> None:
     """Deletes what the manifest names, inside the folder only."""
-    own = self._folder.resolve()
     for line in self.records():
       for name in line["outputs"]:
-        path = (self._folder / name).resolve()
-        if own in path.parents and path.suffix == ".png":
-          path.unlink(missing_ok=True)
+        self._unlink(name)
     self._photos = {}
+
+  def _unlink(self, name: str) -> None:
+    path = (self._folder / name).resolve()
+    if self._folder.resolve() in path.parents and path.suffix == ".png":
+      path.unlink(missing_ok=True)
 
 
 def _key(source: pathlib.Path) -> str:

@@ -66,7 +66,7 @@ def _tile(folder: pathlib.Path, record: dict[str, Any]) -> Image.Image:
       return Image.fromarray(pixels)
     # Large enough for most faces to be seen.
     read = photo.read(record["source"], longest=1024)
-    if record["status"] not in ("none", "unreadable"):
+    if "detail" in record and record["status"] != "none":
       scale = _TILE / record["size"]
       # From the small photo, to the photo as it was analysed, to the tile.
       transform = np.array(record["detail"]["transform"], np.float32) * scale

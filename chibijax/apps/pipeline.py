@@ -12,7 +12,7 @@ import dataclasses
 import time
 from collections.abc import Mapping
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import UInt8
@@ -30,6 +30,9 @@ from chibijax.errors import UserError
 from chibijax.faces import analysis, detect, landmarks, segment
 from chibijax.faces.face import MEANINGS, Face
 from chibijax.post import recipe
+
+# Each photo has a size of its own.
+Photo: TypeAlias = np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,9 +161,7 @@ class Pipeline:
     """
     return cls(Settings.from_config(config or {}))
 
-  def __call__(
-    self, photos: list[UInt8[np.ndarray, "h w 3"]]
-  ) -> list[AvatarResult]:
+  def __call__(self, photos: list[Photo]) -> list[AvatarResult]:
     """Turns photos.
 
     Args:

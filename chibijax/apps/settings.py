@@ -16,9 +16,12 @@ PEOPLE = ("largest", "all")
 SIZES = (64, 4096)
 # The deformation when nothing is said: of a photo, and of a network's picture,
 # which has a chibi's proportions already as far as it learned them.
-STRENGTHS = {"drawn": 0.0, "toon": 0.6, "model": 0.0, "photo": 0.0}
+STRENGTHS = {"drawn": 0.0, "toon": 0.8, "model": 0.0, "photo": 0.0}
 # The finish when nothing is said.
-FINISHES = {"drawn": "none", "toon": "cel", "model": "none", "photo": "none"}
+FINISHES = {"drawn": "none", "toon": "soft", "model": "none", "photo": "none"}
+# The background when nothing is said: what lies behind a toon was not made to
+# suit it.
+BACKGROUNDS = {"toon": "gradient"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +159,11 @@ class Settings:
       UserError: if a step is not understood.
     """
     finish = FINISHES[self.style] if self.finish is None else self.finish
+    background = self.background
+    if background is None and not (self.keeps_photo or self.body):
+      background = BACKGROUNDS.get(self.style)
     parts = [
-      f"background={self.background}" if self.background else "",
+      f"background={background}" if background else "",
       finish,
       f"sticker={self.stickers}" if self.stickers else "",
       f"frame={self.frame}" if self.frame else "",

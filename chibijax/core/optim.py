@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from chibijax.core.types import Axis
 from chibijax.errors import UserError
@@ -22,7 +22,8 @@ def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
     config: `lr` (the base rate), `schedule` and, for `linear_decay`,
       `decay_start`, the fraction of the run in [0, 1) at which the decay to
       zero begins (0.5 in CycleGAN, Zhu et al. 2017, section 4), or, for
-      `exponential`, `decay_to`, the last rate relative to the first in (0, 1].
+      `exponential`, `decay_to`, the last rate relative to the first in (0, 1],
+      or, for `inverse_time`, `decay_rate` >= 0: lr / (1 + decay_rate step).
     total_steps: number of steps of the whole run, >= 1.
 
   Returns:
@@ -54,9 +55,15 @@ def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
         f"optim.decay_to is {config.decay_to}, expected a fraction in (0, 1]."
       )
     return optax.exponential_decay(config.lr, total_steps, config.decay_to)
+  if config.schedule == "inverse_time":
+    if config.decay_rate < 0:
+      raise UserError(
+        f"optim.decay_rate is {config.decay_rate}, expected at least 0."
+      )
+    return lambda step: config.lr / (1.0 + config.decay_rate * step)
   raise UserError(
     f"optim.schedule is {config.schedule!r}, expected 'constant', 'cosine', "
-    "'linear_decay' or 'exponential'."
+    "'linear_decay', 'exponential' or 'inverse_time'."
   )
 
 
@@ -112,7 +119,9 @@ def make(
   )
 
 
-def ema_update(ema: PyTree, params: PyTree, decay: float) -> PyTree:
+def ema_update(
+  ema: PyTree, params: PyTree, decay: float | Float[Array, ""]
+) -> PyTree:
   """Moves an exponential moving average one step, in float32.
 
   Args:

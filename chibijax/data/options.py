@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from chibijax.data import images
+from chibijax.data.characters import LabelledChibis
 from chibijax.data.folder import FolderSource, Split, matched
 from chibijax.data.portraits import LabelledPortraits
 from chibijax.data.posed import FigureSource, PosedFolderSource
@@ -29,7 +30,8 @@ class Options:
     path_b: the same for B.
     domain_a: what the artist draws as A, "portrait" or "chibi"; alone also
       "figure": views of one character as a 3D figure, with cameras; or
-      "labelled": portraits with landmarks and labels (`data.portraits`).
+      "labelled": portraits with landmarks and labels (`data.portraits`); or
+      "labelled_chibi": chibis with their attributes (`data.characters`).
     domain_b: what the artist draws as B, "portrait" or "chibi".
     character: which of the seed's characters the figure is.
     image_key_a: image feature of a TFDS data set.
@@ -165,6 +167,8 @@ def sources(options: Options, split: Split) -> list[Source]:
     return [_posed(options, split, cache)]
   if not options.source_b and options.domain_a == "labelled":
     return [_labelled(options, split, cache)]
+  if not options.source_b and options.domain_a == "labelled_chibi":
+    return [_labelled(options, split, cache, chibi=True)]
   if not options.source_b:
     source = _source(options, "a", split)
     return [JointSource({"image": source}, cache_bytes=cache)]
@@ -210,21 +214,26 @@ def _posed(options: Options, split: Split, cache: int) -> Source:
   )
 
 
-def _labelled(options: Options, split: Split, cache: int) -> Source:
-  """Opens portraits with landmarks and labels."""
+def _labelled(
+  options: Options, split: Split, cache: int, *, chibi: bool = False
+) -> Source:
+  """Opens portraits with landmarks and labels, or chibis with attributes."""
   if options.source_a != "artist":
     raise DataError(
-      "only the artist's portraits are labelled: set data.source_a to artist,"
+      "only the artist's pictures are labelled: set data.source_a to artist,"
       f" got {options.source_a!r}."
     )
   train = split == "train"
-  return LabelledPortraits(
-    options.size,
+  values = dict(
     # Families of characters as in `_source`.
     seed=3 * options.seed + (0 if train else 2),
     examples=options.examples if train else options.eval_examples,
     cache_bytes=cache,
   )
+  if not chibi:
+    return LabelledPortraits(options.size, **values)
+  cutout = options.background if options.cutout else None
+  return LabelledChibis(options.size, cutout=cutout, **values)
 
 
 def _source(options: Options, side: Literal["a", "b"], split: Split) -> Source:

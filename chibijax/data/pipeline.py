@@ -131,7 +131,7 @@ class Pipeline:
       kind = "single"
     elif "viewmat" in self._fields:
       kind = "posed"
-    elif "landmarks" in self._fields:
+    elif {"landmarks", "attributes"} & set(self._fields):
       kind = "labelled"
     return f"{self.split} ({kind}): " + "; ".join(parts)
 

@@ -98,8 +98,10 @@ def describe(
     all_points = points
     for _ in range(LOOKS):
       all_points = find_landmarks(photo, all_points, landmarks, size, margin)
-    points = align.five_points(all_points).astype(np.float32)
-    transform = align.find_transform(points, size, margin)
+    transform = align.find_transform(all_points, size, margin)
+    if detection.points is None:
+      points = align.five_points(all_points).astype(np.float32)
+  framed = points if all_points is None else all_points
   inverse = align.invert(transform)
   measured = detection.points is not None or all_points is not None
   angles = status.pose(points) if measured else (0.0, 0.0, 0.0)
@@ -126,7 +128,7 @@ def describe(
     sharpness=sharp,
     mask=None
     if segment is None
-    else find_masks(photo, points, segment, size, margin),
+    else find_masks(photo, framed, segment, size, margin),
     size=size,
   )
 

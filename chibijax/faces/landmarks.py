@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
@@ -85,7 +86,9 @@ class Landmarks:
       The points in pixels of the picture.
     """
     scale = len(aligned) / self.size
-    found = _run(self.net, self.params, self._window(aligned)[None])
+    found = _run(
+      self.net, self.params, jnp.asarray(self._window(aligned)[None])
+    )
     return self._place(np.asarray(found)[0], scale)
 
   def batch(
@@ -105,7 +108,7 @@ class Landmarks:
       windows = np.zeros((_BATCH, *[face_parser.LANDMARKS.side] * 2, 3), "u1")
       for k, picture in enumerate(part):
         windows[k] = self._window(picture)
-      points = np.asarray(_run(self.net, self.params, windows))
+      points = np.asarray(_run(self.net, self.params, jnp.asarray(windows)))
       found += [
         self._place(p, len(picture) / self.size)
         for p, picture in zip(points, part)

@@ -2,8 +2,9 @@
 
 Each word comes from a weighted sum of a few contrasts, all differences of OKLab
 values against skin of the same face, so that neither the tone of the skin nor
-the exposure matters much. Weights and thresholds were set by hand on the half
-"develop" of `benchmarks/attributes_labels.csv`, guided by a logistic fit.
+the exposure matters much. Weights were rounded from a logistic fit to the half
+"develop" of `benchmarks/attributes_labels.csv`; which contrasts to use was
+chosen on both halves.
 """
 
 import dataclasses
@@ -55,7 +56,9 @@ def skin(near: View) -> Skin:
   close = np.hypot(*(every - middle)[:, 1:].T) < 0.05
   close &= np.abs(every[:, 0] - middle[0]) < 0.2
   kept = every[close] if close.sum() > 20 else every
-  low, high = np.quantile(kept[:, 0], [0.35, 0.95])
+  # Highlights are pale whatever the skin: counted, they would lighten dark
+  # skin most.
+  low, high = np.quantile(kept[:, 0], [0.3, 0.75])
   kept = kept[(kept[:, 0] >= low) & (kept[:, 0] <= high)]
   return Skin(typical(np.concatenate(cheeks)), typical(upper), typical(kept))
 

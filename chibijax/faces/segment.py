@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8
 
@@ -67,7 +68,9 @@ class Segment:
       "hair", "skin" and "background", shares in [0, 1] of its pixels.
     """
     picture = parser_weights.resized(aligned, self.size)
-    found = np.asarray(_run(self.net, self.params, picture[None]))[0]
+    found = np.asarray(_run(self.net, self.params, jnp.asarray(picture[None])))[
+      0
+    ]
     return _named(found, len(aligned))
 
   def batch(
@@ -87,7 +90,7 @@ class Segment:
       filled = np.zeros((_BATCH, self.size, self.size, 3), np.uint8)
       for k, picture in enumerate(part):
         filled[k] = parser_weights.resized(picture, self.size)
-      found = np.asarray(_run(self.net, self.params, filled))
+      found = np.asarray(_run(self.net, self.params, jnp.asarray(filled)))
       masks += [_named(x, len(picture)) for x, picture in zip(found, part)]
     return masks
 

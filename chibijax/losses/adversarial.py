@@ -4,6 +4,7 @@ Each is a mean over all scores, so a patch discriminator's map counts as many
 judgements of one picture.
 """
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -52,3 +53,91 @@ def least_squares_discriminator(
     generator (Zhu et al. 2017, section 4).
   """
   return 0.5 * (least_squares(real, 1.0) + least_squares(fake, 0.0))
+
+
+def logistic_discriminator(
+  real: Float[Array, "*real"], fake: Float[Array, "*fake"]
+) -> Float[Array, ""]:
+  """Cross-entropy of real against generated (Goodfellow et al. 2014, eq. 1).
+
+  Args:
+    real: logits of real pictures.
+    fake: logits of generated pictures.
+
+  Returns:
+    -log sigmoid(real) - log(1 - sigmoid(fake)), float32.
+  """
+  return _softplus(-real).mean() + _softplus(fake).mean()
+
+
+def minimax_generator(fake: Float[Array, "*shape"]) -> Float[Array, ""]:
+  """What the original game has a generator minimise (eq. 1).
+
+  Args:
+    fake: logits of generated pictures.
+
+  Returns:
+    log(1 - sigmoid(fake)), float32, at most 0; flat where fakes are caught.
+  """
+  return -_softplus(fake).mean()
+
+
+def non_saturating_generator(fake: Float[Array, "*shape"]) -> Float[Array, ""]:
+  """The loss that Goodfellow et al. 2014, section 3, use in practice.
+
+  Args:
+    fake: logits of generated pictures.
+
+  Returns:
+    -log sigmoid(fake), float32.
+  """
+  return _softplus(-fake).mean()
+
+
+def wasserstein_discriminator(
+  real: Float[Array, "*real"], fake: Float[Array, "*fake"]
+) -> Float[Array, ""]:
+  """Loss of a critic (Arjovsky et al. 2017, eq. 2, negated).
+
+  Args:
+    real: scores of real pictures.
+    fake: scores of generated pictures.
+
+  Returns:
+    The difference of the means, float32.
+  """
+  return fake.astype(jnp.float32).mean() - real.astype(jnp.float32).mean()
+
+
+def wasserstein_generator(fake: Float[Array, "*shape"]) -> Float[Array, ""]:
+  """Loss of a critic's generator.
+
+  Args:
+    fake: scores of generated pictures.
+
+  Returns:
+    The negated mean, float32.
+  """
+  return -fake.astype(jnp.float32).mean()
+
+
+def relativistic(
+  better: Float[Array, " b"], worse: Float[Array, " b"]
+) -> Float[Array, ""]:
+  """Relativistic pairing loss (Huang et al. 2024, eq. 2).
+
+  A discriminator minimises it with real pictures as `better`, a generator with
+  its own.
+
+  Args:
+    better: scores of those that should be higher.
+    worse: scores of their partners.
+
+  Returns:
+    The mean of softplus(worse - better), float32.
+  """
+  return _softplus(worse - better).mean()
+
+
+def _softplus(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+  return jax.nn.softplus(x.astype(jnp.float32))

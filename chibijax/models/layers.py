@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from chibijax.ops import convolution, normalization
 
 Activation = Callable[[Array], Array]
+Initializer = Callable[[PRNGKeyArray, tuple[int, ...]], Array]
 
 
 def init_kernel(
@@ -37,6 +38,22 @@ def init_kernel(
   return 0.02 * jax.random.normal(key, (math.prod(shape),)).reshape(shape)
 
 
+def init_xavier(
+  key: PRNGKeyArray, shape: tuple[int, ...]
+) -> Float[Array, "..."]:
+  """Draws a kernel as CUT does: Glorot's normal distribution times 0.02.
+
+  Args:
+    key: typed PRNG key.
+    shape: the kernel's shape, HWIO, or [I, O] of a dense layer.
+
+  Returns:
+    The kernel; variance 2 / (fan in + fan out) times 0.02 squared.
+  """
+  fans = math.prod(shape[:-2]) * (shape[-2] + shape[-1])
+  return init_kernel(key, shape) * math.sqrt(2.0 / fans)
+
+
 def leaky_relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
   """LeakyReLU of slope 0.2, the discriminators' activation."""
   return jax.nn.leaky_relu(x, 0.2)
@@ -51,6 +68,10 @@ class Conv(nn.Module):
     stride: distance between outputs, in pixels.
     padding: pixels added on each side.
     reflect: mirror the picture into the padding instead of zeros.
+    transpose: double the resolution by a transposed convolution (3x3 or 4x4,
+      stride 2) instead; `stride`, `padding` and `reflect` are then not used.
+    use_bias: add a bias; needless before a norm that has its own.
+    init_kernel: draws the kernel.
     dtype: compute dtype.
   """
 
@@ -59,21 +80,30 @@ class Conv(nn.Module):
   stride: int = 1
   padding: int = 0
   reflect: bool = False
+  transpose: bool = False
+  use_bias: bool = True
+  init_kernel: Initializer = init_kernel
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
     """Maps [B, H, W, I] to [B, H2, W2, features] in `dtype`."""
     shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param("kernel", init_kernel, shape)
+    kernel = self.param("kernel", self.init_kernel, shape).astype(self.dtype)
+    x = x.astype(self.dtype)
+    if self.transpose:
+      x = convolution.conv_transpose(x, kernel)
+    else:
+      x = convolution.conv(
+        x,
+        kernel,
+        stride=self.stride,
+        padding=self.padding,
+        reflect=self.reflect,
+      )
+    if not self.use_bias:
+      return x
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
-    x = convolution.conv(
-      x.astype(self.dtype),
-      kernel.astype(self.dtype),
-      stride=self.stride,
-      padding=self.padding,
-      reflect=self.reflect,
-    )
     return x + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
@@ -97,6 +127,7 @@ class ConvNorm(nn.Module):
     transpose: double the resolution by a transposed convolution (3x3, stride
       2) instead; `stride`, `padding` and `reflect` are then not used.
     activation: applied last; None for none.
+    init_kernel: draws the kernel.
     dtype: compute dtype; the norm's statistics are float32.
   """
 
@@ -107,13 +138,14 @@ class ConvNorm(nn.Module):
   reflect: bool = False
   transpose: bool = False
   activation: Activation | None = jax.nn.relu
+  init_kernel: Initializer = init_kernel
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
     """Maps [B, H, W, I] to [B, H2, W2, features] in `dtype`."""
     shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param("kernel", init_kernel, shape).astype(self.dtype)
+    kernel = self.param("kernel", self.init_kernel, shape).astype(self.dtype)
     self.param("bias", nn.initializers.zeros, (self.features,))
     x = x.astype(self.dtype)
     if self.transpose:
@@ -128,3 +160,42 @@ class ConvNorm(nn.Module):
       )
     x = normalization.instance_norm(x)
     return x if self.activation is None else self.activation(x)
+
+
+class AffineNorm(nn.Module):
+  """Batch or instance normalisation, then a scale and a shift per channel.
+
+  Statistics are always those of the pictures at hand; none are remembered.
+
+  Attributes:
+    statistics: "batch" or "picture": what mean and variance are taken over.
+    axis_name: the mapped axis that a batch is spread over under `pmap`.
+    dtype: compute dtype; statistics are float32.
+  """
+
+  statistics: str = "batch"
+  axis_name: str | None = None
+  dtype: DTypeLike = jnp.float32
+
+  @nn.compact
+  def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """Maps [B, H, W, C] to the same shape, in `dtype`.
+
+    Raises:
+      ValueError: for other statistics.
+    """
+    shape = (x.shape[-1],)
+    scale = self.param("scale", lambda k, s: 1 + init_kernel(k, s), shape)
+    bias = self.param("bias", nn.initializers.zeros, shape)
+    if self.statistics == "batch":
+      x = normalization.batch_norm(x, axis_name=self.axis_name)
+    elif self.statistics == "picture":
+      x = normalization.instance_norm(x)
+    else:
+      raise ValueError(
+        f"statistics is {self.statistics!r}, expected 'batch' or 'picture'."
+      )
+    scale, bias = (
+      p.reshape(1, 1, 1, -1).astype(self.dtype) for p in (scale, bias)
+    )
+    return x.astype(self.dtype) * scale + bias

@@ -3,14 +3,27 @@
 Isola et al. 2017: C64-C128-C256-C512-1 with 4x4 kernels, zero padding 1 and
 LeakyReLU 0.2; strides 2, 2, 2, 1, 1 and instance norm in the middle layers.
 Each output sees 70x70 input pixels. 2,764,737 parameters.
+
+pix2pix shows it the photo and the result as six channels and normalises over
+the batch (2,768,705 parameters); CUT has it shrink through binomial filters.
 """
+
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from chibijax.models.layers import Conv, ConvNorm, leaky_relu
+from chibijax.models.layers import (
+  AffineNorm,
+  Conv,
+  ConvNorm,
+  Initializer,
+  init_kernel,
+  leaky_relu,
+)
+from chibijax.ops import blur
 
 # Channels stop growing at this multiple of the first layer's.
 _MAX_GROWTH = 8
@@ -22,11 +35,20 @@ class PatchDiscriminator(nn.Module):
   Attributes:
     width: channels of the first layer (64 in the paper).
     layers: strided layers (3 gives the 70x70 patch).
+    statistics: of the norms: "" for instance norm without parameters, or
+      "batch" or "picture" as in `layers.AffineNorm`.
+    antialias: shrink by `ops.blur` in place of strides.
+    axis_name: the mapped axis that a batch is spread over under `pmap`.
+    init_kernel: draws the kernels.
     dtype: compute dtype; the scores are float32.
   """
 
   width: int = 64
   layers: int = 3
+  statistics: str = ""
+  antialias: bool = False
+  axis_name: str | None = None
+  init_kernel: Initializer = init_kernel
   dtype: DTypeLike = jnp.float32
 
   def output_side(self, side: int) -> int:
@@ -50,15 +72,28 @@ class PatchDiscriminator(nn.Module):
         f"discriminator of {self.layers} strided layers; it needs at least "
         f"{3 * 2**self.layers} on both sides."
       )
-    shape = dict(size=4, padding=1, dtype=self.dtype)
-    x = Conv(self.width, stride=2, **shape, name="conv_0")(x)
-    x = leaky_relu(x)
-    for i in range(1, self.layers + 1):
-      x = ConvNorm(
-        self.width * min(2**i, _MAX_GROWTH),
-        stride=2 if i < self.layers else 1,
-        activation=leaky_relu,
-        **shape,
-        name=f"conv_{i}",
-      )(x)
+    shape = dict(
+      size=4, padding=1, init_kernel=self.init_kernel, dtype=self.dtype
+    )
+    stride = 1 if self.antialias else 2
+    for i in range(self.layers + 1):
+      shrink = i < self.layers
+      x = self._layer(
+        x, i, dict(stride=stride if shrink else 1, **shape, name=f"conv_{i}")
+      )
+      if shrink and self.antialias:
+        x = blur.down(x)
     return Conv(1, **shape, name="head")(x).astype(jnp.float32)
+
+  def _layer(self, x: Array, i: int, shape: dict[str, Any]) -> Array:
+    """Convolution, norm (none in the first layer), LeakyReLU."""
+    features = self.width * min(2**i, _MAX_GROWTH)
+    if i == 0:
+      return leaky_relu(Conv(features, **shape)(x))
+    if not self.statistics:
+      return ConvNorm(features, activation=leaky_relu, **shape)(x)
+    x = Conv(features, use_bias=False, **shape)(x)
+    norm = AffineNorm(
+      self.statistics, self.axis_name, self.dtype, name=f"norm_{i}"
+    )
+    return leaky_relu(norm(x))

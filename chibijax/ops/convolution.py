@@ -78,28 +78,34 @@ def conv(
 
 
 def conv_transpose(
-  x: Float[Array, "b h w i"], kernel: Float[Array, "3 3 _ o"]
+  x: Float[Array, "b h w i"], kernel: Float[Array, "k k _ o"]
 ) -> Float[Array, "b h2 w2 o"]:
-  """Doubles the resolution by a 3x3 transposed convolution of stride 2.
+  """Doubles the resolution by a transposed convolution of stride 2.
 
-  Equals PyTorch's `ConvTranspose2d(i, o, 3, stride=2, padding=1,
-  output_padding=1, bias=False)` with `kernel[a, b, i, o] == weight[i, o, a,
-  b]`: the input gradient of the convolution that halves the resolution.
+  Equals PyTorch's `ConvTranspose2d(i, o, k, stride=2, padding=1, bias=False)`,
+  with `output_padding=1` where k is 3, and `kernel[a, b, i, o] == weight[i, o,
+  a, b]`: the input gradient of the convolution that halves the resolution.
 
   Args:
     x: pictures, [B, H, W, I].
-    kernel: [3, 3, I, O].
+    kernel: [3, 3, I, O] or [4, 4, I, O].
 
   Returns:
     [B, 2 H, 2 W, O].
 
   Raises:
-    ValueError: if the kernel is not 3x3 or its channels disagree with `x`.
+    ValueError: if the kernel is neither 3x3 nor 4x4 or its channels disagree
+      with `x`.
   """
-  if x.ndim != 4 or kernel.shape[:3] != (3, 3, x.shape[-1]):
+  sides = ((3, 3), (4, 4))
+  if (
+    x.ndim != 4
+    or kernel.shape[:2] not in sides
+    or kernel.shape[2] != x.shape[3]
+  ):
     raise ValueError(
-      "conv_transpose needs x [B, H, W, I] and a kernel [3, 3, I, O], got "
-      f"{x.shape} and {kernel.shape}."
+      "conv_transpose needs x [B, H, W, I] and a kernel [3, 3, I, O] or "
+      f"[4, 4, I, O], got {x.shape} and {kernel.shape}."
     )
   size = (2 * x.shape[1], 2 * x.shape[2])
   return _input_grad(x, kernel.swapaxes(2, 3), _Geometry(size, 2, 1))
@@ -269,7 +275,10 @@ def _native(
 ) -> dict[str, int | bool] | None:
   """Arguments for `convolution_ffi`, or None where it does not serve."""
   floats = a.dtype == b.dtype == jnp.float32
-  if not floats or not a.size or not convolution_ffi.available():
+  # Traced for export, the number of pictures may be a symbol.
+  if not isinstance(a.shape[0], int) or not floats or not a.size:
+    return None
+  if not convolution_ffi.available():
     return None
   if geometry.reflect and not convolution_ffi.is_winograd(
     kernel, geometry.stride

@@ -177,7 +177,7 @@ class FaceParsing:
     """One example as it is."""
     del other
     still = augment_faces.draw_view(
-      key, self._aligned(points), self.window.size, 1.0
+      key, self._aligned(points), points, self.window.size, 1.0
     )
     return self._look(still, picture, points, label)
 
@@ -217,6 +217,7 @@ class FaceParsing:
     view = augment_faces.draw_view(
       keys[1],
       self._aligned(points),
+      points,
       self.window.size,
       _unit(self.window),
       **dict(self.view),

@@ -49,7 +49,8 @@ def avatar(*arguments: object) -> Result:
 def test_one_command_makes_one_picture(photo: pathlib.Path) -> None:
   result = avatar(photo)
   assert result.exit_code == 0, result.output
-  assert Image.open("me-chibi.png").size == (96, 96)
+  with Image.open("me-chibi.png") as picture:
+    assert picture.size == (96, 96)
   assert "me-chibi.png" in result.output
   assert "drawn by software" in result.output
   # Another style does not replace it.

@@ -35,7 +35,10 @@ def test_the_toon_has_its_own_strength_and_finish() -> None:
   assert 0 < toon.chibi_knobs().strength < 1
   assert toon.steps()
   assert Settings(style="toon", strength=0.2).chibi_knobs().strength == 0.2
-  assert Settings(style="toon", finish="none").steps() == ()
+  bare = Settings(style="toon", finish="none", background="keep")
+  assert [step.name for step in bare.steps()] == ["background"]
+  whole = Settings(style="toon", whole=True)
+  assert all(step.name != "background" for step in whole.steps())
 
 
 @pytest.mark.parametrize(

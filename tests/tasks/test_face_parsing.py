@@ -115,8 +115,9 @@ def test_points_follow_the_bent_picture() -> None:
   @jax.jit
   def seen(key):
     view = augment_faces.draw_view(
-      key, at, 96, 20.0,
+      key, at, points, 96, 20.0,
       shift=0.1, scale=0.1, turn=10.0, stretch=0.2, perspective=0.2, bend=0.08,
+      features=0.2, parallax=0.2,
     )  # fmt: skip
     discs = jnp.exp(
       -0.5 * jnp.square(grid[:, :, None] - points[None, None]).sum(-1) / 4
@@ -133,7 +134,7 @@ def test_points_follow_the_bent_picture() -> None:
     assert inside.sum() > 30
     error = np.abs(middle - found)[inside]
     # Discs are stretched unevenly, which shifts their middles a little.
-    assert error.max() < 0.7 and error.mean() < 0.15
+    assert error.max() < 1.0 and error.mean() < 0.2
     moved += np.abs(found - batch["landmarks"][0])[inside].mean()
   assert moved > 3
 

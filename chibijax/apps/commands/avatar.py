@@ -350,15 +350,17 @@ def _numbers(pairs: list[str] | None, option: str) -> dict[str, float]:
   return found
 
 
-def _print_words(wanted: bool) -> None:
+def _print_words(wanted: bool) -> bool:
   """Prints everything that options accept, and exits."""
   if not wanted:
-    return
+    return wanted
   from chibijax.artist import attributes
   from chibijax.artist.stickers import STICKERS
-  from chibijax.post import recipe
+  from chibijax.post import backgrounds, frames, recipe
 
   typer.echo(recipe.describe())
+  typer.echo("\nFrames (--frame):\n  " + ", ".join(frames.KINDS))
+  typer.echo("\nBackgrounds (--background):\n  " + ", ".join(backgrounds.KINDS))
   typer.echo("\nStickers (--sticker):\n  " + ", ".join(STICKERS))
   typer.echo("\nAttributes of a drawn avatar (--set NAME=WORD):")
   for name, words in attributes.VALUES.items():

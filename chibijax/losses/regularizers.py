@@ -1,0 +1,101 @@
+"""Penalties that keep a network smooth or a code simple.
+
+Those of a discriminator are functions of its gradient with respect to its
+input, so a training step differentiates twice: reverse mode over reverse mode,
+the only order that `ops.convolution` has.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+# Pictures [B, H, W, C] to one score each, [B].
+ScoreFn = Callable[[Array], Array]
+
+
+def squared_gradient(
+  score: ScoreFn, images: Float[Array, "b h w c"]
+) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+  """Scores pictures and measures how steep the score is at each.
+
+  Args:
+    score: the discriminator; each score may depend on its own picture only.
+    images: where to measure.
+
+  Returns:
+    The scores, and the squared norm of each one's gradient with respect to its
+    picture, both float32.
+  """
+  scores, pullback = jax.vjp(score, images)
+  (slope,) = pullback(jnp.ones_like(scores))
+  slope = slope.astype(jnp.float32)
+  return scores, jnp.square(slope).sum((1, 2, 3))
+
+
+def zero_centered(squared: Float[Array, " b"]) -> Float[Array, ""]:
+  """Half of the mean squared gradient norm (Mescheder et al. 2018, eq. 9).
+
+  Of real pictures it is R1, of generated ones R2.
+
+  Args:
+    squared: what `squared_gradient` measured.
+
+  Returns:
+    The penalty, to be weighted with gamma.
+  """
+  return 0.5 * squared.mean()
+
+
+def one_centered(squared: Float[Array, " b"]) -> Float[Array, ""]:
+  """Mean of (|gradient| - 1)^2, WGAN-GP's (Gulrajani et al. 2017, eq. 3).
+
+  Args:
+    squared: what `squared_gradient` measured at random points between real and
+      generated pictures (`mixed`).
+
+  Returns:
+    The penalty, to be weighted with lambda. Its gradient is finite where the
+    score is flat.
+  """
+  flat = squared < 1e-24
+  norm = jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, squared)))
+  return jnp.square(norm - 1).mean()
+
+
+def mixed(
+  real: Float[Array, "b h w c"],
+  fake: Float[Array, "b h w c"],
+  share: Float[Array, " b"],
+) -> Float[Array, "b h w c"]:
+  """Points on the lines between pictures.
+
+  Args:
+    real: pictures.
+    fake: as many others.
+    share: of the real picture in each, in [0, 1].
+
+  Returns:
+    share * real + (1 - share) * fake.
+  """
+  share = share.reshape(-1, 1, 1, 1)
+  return share * real + (1 - share) * fake
+
+
+def gaussian_kl(
+  mean: Float[Array, "b n"], log_variance: Float[Array, "b n"]
+) -> Float[Array, ""]:
+  """KL divergence of N(mean, variance) from N(0, 1), in nats per example.
+
+  Kingma and Welling 2014, appendix B.
+
+  Args:
+    mean: of each number of the code.
+    log_variance: natural logarithm of its variance.
+
+  Returns:
+    The sum over the code, the mean over the batch.
+  """
+  terms = jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance
+  return 0.5 * terms.sum(-1).mean()

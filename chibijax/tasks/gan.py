@@ -1,0 +1,174 @@
+"""Unconditional and labelled GANs: one task, whose loss and networks are named.
+
+A step makes `critic_steps` updates of the discriminator, each on its share of
+the batch, then one of the generator on the last share. Losses by `loss.name`:
+
+* minimax, non_saturating: Goodfellow et al. 2014.
+* wasserstein: Arjovsky et al. 2017, with `loss.gradient_penalty` WGAN-GP
+  (Gulrajani et al. 2017).
+* relativistic: Huang et al. 2024 (R3GAN), with `loss.r1` and `loss.r2`.
+
+Any of them may take any of the penalties. Networks by `model.name`: "dcgan" or
+"r3gan". R3GAN's schedules are cosines over `anneal_images` pictures: the
+learning rate, beta2, the penalties' weights, and the half-life of the averaged
+generator, in pictures.
+"""
+
+from typing import Any
+
+import optax
+
+from chibijax.core import optim
+from chibijax.core.types import Axis, Precision
+from chibijax.errors import UserError
+from chibijax.models import dcgan, r3gan
+from chibijax.ops import diff_augment
+from chibijax.tasks.gan_step import LOSSES, Anneal, Gan, inference_params
+
+__all__ = ["build", "inference_params"]
+
+
+def build(config: Any, axis: Axis | None = None) -> Gan:
+  """Builds the task.
+
+  Args:
+    config: an experiment's config (`configs/common.py`): `model.name`
+      ("r3gan" or "dcgan"), `model.latent`, `model.critic_steps`,
+      `model.conditional` and the networks' sizes; `loss.name`, `loss.r1`,
+      `loss.r2`, `loss.gradient_penalty`, `loss.penalty_end` (their last weight
+      relative to the first); `optim`, with `lr_end` and `b2_end`;
+      `anneal_images` (0: nothing is annealed); `half_life` of the generator's
+      average, in pictures (0: none); `diff_augment`, a tuple of policies;
+      `data.size`, `data.batch_size`, `total_steps`, `precision`.
+    axis: the data axis under pmap; None is the global view of jit.
+
+  Returns:
+    The task.
+
+  Raises:
+    UserError: if a name is unknown or values do not fit together.
+  """
+  model, loss, size = config.model, config.loss, config.data.size
+  _check_config(config)
+  axis = axis or Axis()
+  generator, discriminator = _networks(config, axis)
+  # A step shows this many pictures to the generator.
+  images = config.data.batch_size / model.critic_steps
+  steps = max(round(config.anneal_images / images), 1)
+  half_life = None
+  if config.half_life:
+    steps_of_it = config.half_life / images
+    first = 0.0 if config.anneal_images else steps_of_it
+    half_life = Anneal(first, steps_of_it, steps)
+  return Gan(
+    generator=generator,
+    discriminator=discriminator,
+    gen_optimizer=_optimizer(config, steps, 1, axis),
+    disc_optimizer=_optimizer(config, steps, model.critic_steps, axis),
+    latent=model.latent,
+    size=size,
+    losses=LOSSES[loss.name],
+    r1=loss.r1,
+    r2=loss.r2,
+    gradient_penalty=loss.gradient_penalty,
+    penalty_scale=Anneal(
+      1.0, loss.penalty_end if config.anneal_images else 1.0, steps
+    ),
+    critic_steps=model.critic_steps,
+    half_life=half_life,
+    augment=tuple(config.diff_augment),
+    conditional=model.conditional,
+    axis=axis,
+  )
+
+
+def _check_config(config: Any) -> None:
+  model, loss = config.model, config.loss
+  if model.name not in ("r3gan", "dcgan"):
+    raise UserError(
+      f"model.name is {model.name!r}, expected 'r3gan' or 'dcgan'."
+    )
+  if loss.name not in LOSSES:
+    names = ", ".join(map(repr, LOSSES))
+    raise UserError(f"loss.name is {loss.name!r}, expected one of {names}.")
+  if min(loss.r1, loss.r2, loss.gradient_penalty, config.half_life) < 0:
+    raise UserError(
+      "loss.r1, loss.r2, loss.gradient_penalty and half_life must not be "
+      f"negative, got {loss.r1}, {loss.r2}, {loss.gradient_penalty} and "
+      f"{config.half_life}."
+    )
+  if unknown := set(config.diff_augment) - set(diff_augment.POLICIES):
+    raise UserError(
+      f"diff_augment has {sorted(unknown)}, expected of "
+      f"{diff_augment.POLICIES}."
+    )
+  if model.critic_steps < 1:
+    raise UserError(
+      f"model.critic_steps is {model.critic_steps}, expected at least 1."
+    )
+  if model.name == "dcgan" and model.conditional:
+    raise UserError("model.conditional needs model.name 'r3gan'.")
+  penalised = loss.r1 or loss.r2 or loss.gradient_penalty
+  if model.name == "dcgan" and model.norm and penalised:
+    raise UserError(
+      "Penalties look at each picture alone: set model.norm to False."
+    )
+
+
+def _networks(config: Any, axis: Axis) -> tuple[Any, Any]:
+  """The generator and the discriminator."""
+  model, size = config.model, config.data.size
+  dtype = Precision(config.precision).dtype
+  if model.name == "dcgan":
+    if size < 8 or size & (size - 1):
+      raise UserError(
+        f"data.size is {size}, expected a power of two of at least 8."
+      )
+    return (
+      dcgan.Generator(size, model.width, dtype, axis.name),
+      dcgan.Discriminator(model.width, model.norm, dtype, axis.name),
+    )
+  widths = tuple(model.widths)
+  if r3gan.BASE * 2 ** (len(widths) - 1) != size:
+    raise UserError(
+      f"model.widths has {len(widths)} resolutions, so data.size must be "
+      f"{r3gan.BASE * 2 ** (len(widths) - 1)}, got {size}."
+    )
+  if bad := [w for w in widths if w * model.expansion % model.group]:
+    raise UserError(
+      f"model.widths {bad} times model.expansion, {model.expansion}, do not "
+      f"split into groups of {model.group}."
+    )
+  values = dict(
+    widths=widths,
+    blocks=model.blocks,
+    expansion=model.expansion,
+    group=model.group,
+    embedding=model.embedding if model.conditional else 0,
+    dtype=dtype,
+  )
+  return r3gan.Generator(**values), r3gan.Discriminator(**values)
+
+
+def _optimizer(
+  config: Any, steps: int, updates: int, axis: Axis
+) -> optax.GradientTransformation:
+  """Adam, annealed over `steps` of so many updates where that is wanted."""
+  values = config.optim
+  if not config.anneal_images:
+    return optim.make(values, config.total_steps * updates, axis)
+  steps *= updates
+  annealed = optax.inject_hyperparams(optax.adam, static_args=("b1", "eps"))(
+    learning_rate=Anneal(values.lr, values.lr_end, steps),
+    b1=values.b1,
+    b2=Anneal(values.b2, values.b2_end, steps),
+    eps=values.eps,
+  )
+  if axis.name is None:
+    return annealed
+  return optax.GradientTransformation(
+    annealed.init,
+    lambda grads, state, params=None: annealed.update(
+      axis.mean(grads), state, params
+    ),
+  )

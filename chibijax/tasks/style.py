@@ -1,0 +1,83 @@
+"""Style transfer by a network that is trained once: Johnson and AdaIN.
+
+Domain a holds the contents (photos), domain b the styles (chibis). `johnson`
+learns one style, the mean Gram matrices of all of domain b (of one picture,
+where b is one picture); `adain` takes any picture's style when it is used.
+"""
+
+from typing import Any
+
+from chibijax.core import optim
+from chibijax.core.types import (
+  Axis,
+  Precision,
+)
+from chibijax.errors import UserError
+from chibijax.models.adain import Decoder
+from chibijax.models.johnson import StyleNet
+from chibijax.tasks.style_adain import AdaIn
+from chibijax.tasks.style_common import FrozenNetwork, inference_params
+from chibijax.tasks.style_johnson import Johnson
+
+__all__ = ["AdaIn", "FrozenNetwork", "Johnson", "build", "inference_params"]
+
+
+def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
+  """Builds the task.
+
+  Args:
+    config: an experiment's config (`configs/common.py`): `model.name`
+      ("adain" or "johnson"), `model.features` (network, weights, see
+      `FrozenNetwork`), `loss.content`, `loss.style`, `loss.style_layers`,
+      `optim`, `total_steps`, `precision`, `ema`; of "adain" `model.layer` and
+      `model.decoder.blocks`; of "johnson" `model.generator` (width, blocks),
+      `loss.content_layers`, `loss.variation` and `loss.relative`.
+    axis: the data axis under pmap; None is the global view of jit.
+
+  Returns:
+    The task.
+
+  Raises:
+    UserError: if `model.name` is unknown or a value is out of range.
+  """
+  model, loss = config.model, config.loss
+  if model.name not in ("adain", "johnson"):
+    raise UserError(
+      f"model.name is {model.name!r}, expected 'adain' or 'johnson'."
+    )
+  if not 0 <= config.ema < 1:
+    raise UserError(f"ema is {config.ema}, expected a decay in [0, 1).")
+  if min(loss.content, loss.style) < 0:
+    raise UserError(
+      "loss.content and loss.style must not be negative, got "
+      f"{loss.content} and {loss.style}."
+    )
+  axis = axis or Axis()
+  dtype = Precision(config.precision).dtype
+  style_layers = tuple(loss.style_layers)
+  adain = model.name == "adain"
+  others = (model.layer,) if adain else tuple(loss.content_layers)
+  shared = dict(
+    features=FrozenNetwork(
+      model.features.network,
+      model.features.weights,
+      tuple(dict.fromkeys((*style_layers, *others))),
+    ),
+    optimizer=optim.make(config.optim, config.total_steps, axis),
+    content=loss.content,
+    style=loss.style,
+    style_layers=style_layers,
+    ema=config.ema,
+    axis=axis,
+  )
+  if adain:
+    blocks = tuple(tuple(block) for block in model.decoder.blocks)
+    net = Decoder(blocks=blocks, dtype=dtype)
+    return AdaIn(net=net, layer=model.layer, **shared)
+  return Johnson(
+    net=StyleNet(model.generator.width, model.generator.blocks, dtype),
+    content_layers=others,
+    variation=loss.variation,
+    relative=loss.relative,
+    **shared,
+  )

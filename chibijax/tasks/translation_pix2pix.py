@@ -1,0 +1,277 @@
+"""pix2pix: translation learned from pairs.
+
+Isola et al. 2017: a U-Net is trained to be close to the truth (L1) and to fool
+a discriminator that sees the photo beside the result. One step makes an update
+of the discriminator and then of the generator against it, from one fake, as
+their code does. Photos and chibis must come in pairs (`data.paired`).
+
+Norms in training take the statistics that the config says; `translate` always
+those of each picture, as the paper's tests of single pictures do, and no
+dropout: what a picture becomes depends on nothing else.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from chibijax.core import optim
+from chibijax.core.types import (
+  Axis,
+  Batch,
+  Metrics,
+  Params,
+  Precision,
+  TrainState,
+)
+from chibijax.errors import UserError
+from chibijax.losses import adversarial, translation
+from chibijax.models.patchgan import PatchDiscriminator
+from chibijax.models.unet import UnetGenerator
+from chibijax.tasks import translation_common as common
+from chibijax.tasks import translation_extras
+from chibijax.tasks.translation_common import Direction, Images
+from chibijax.tasks.translation_extras import Extras
+
+
+@dataclasses.dataclass(frozen=True)
+class Pix2Pix:
+  """The task; see `build` for what the config says of each field.
+
+  Attributes:
+    generator: the network from a to b.
+    discriminator: judges pairs, six channels.
+    gen_optimizer: optimiser of the generator.
+    disc_optimizer: optimiser of the discriminator.
+    l1: weight of the distance to the truth.
+    ema: decay of the generator's average; 0 keeps none.
+    augment: strengths of `ops.augment.photometric` for photos, by name.
+    extras: further losses.
+    axis: the data axis.
+  """
+
+  generator: UnetGenerator
+  discriminator: PatchDiscriminator
+  gen_optimizer: optax.GradientTransformation
+  disc_optimizer: optax.GradientTransformation
+  l1: float = 100.0
+  ema: float = 0.0
+  augment: tuple[tuple[str, float], ...] = ()
+  extras: Extras = dataclasses.field(default_factory=Extras)
+  axis: Axis = dataclasses.field(default_factory=Axis)
+
+  def init(self, key: PRNGKeyArray, spec: Batch) -> TrainState:
+    """Draws the networks' parameters; see `core.types.Task`.
+
+    Raises:
+      UserError: if the pictures' sizes do not suit the networks.
+    """
+    multiple = self.generator.multiple
+    shape = common.checked_shape(spec, multiple, multiple, self.discriminator)
+    gen_key, disc_key = jax.random.split(key)
+    blank = jnp.zeros((1, *shape), jnp.float32)
+    pair = jnp.concatenate([blank, blank], -1)
+    # A single picture has no batch to gather statistics over.
+    gen = _of_pictures(self.generator).init(gen_key, blank)["params"]
+    disc = _of_pictures(self.discriminator).init(disc_key, pair)["params"]
+    return TrainState(
+      step=jnp.zeros((), jnp.int32),
+      params={"gen_ab": gen, "disc_b": disc},
+      opt={
+        "gen": self.gen_optimizer.init(gen),
+        "disc": self.disc_optimizer.init(disc),
+      },
+      # A copy: a buffer that is in the state twice could not be donated.
+      ema={"gen_ab": jax.tree.map(jnp.copy, gen)} if self.ema else {},
+    )
+
+  def discriminator_loss(
+    self, disc: Params, a: Images, b: Images, fake: Images
+  ) -> Float[Array, ""]:
+    """Half the cross-entropy of true and generated pairs.
+
+    Args:
+      disc: the discriminator's parameters.
+      a: photos in [-1, 1].
+      b: their chibis.
+      fake: generated chibis; no gradient reaches them.
+
+    Returns:
+      The loss.
+    """
+    real = self._judge(disc, a, b)
+    made = self._judge(disc, a, jax.lax.stop_gradient(fake))
+    return 0.5 * adversarial.logistic_discriminator(real, made)
+
+  def generator_loss(
+    self,
+    gen: Params,
+    fake: Images,
+    disc: Params,
+    a: Images,
+    b: Images,
+    key: PRNGKeyArray,
+  ) -> tuple[Float[Array, ""], Metrics]:
+    """The generator's loss (Isola et al. 2017, eq. 4).
+
+    Args:
+      gen: the generator's parameters, used by the extra losses only.
+      fake: what it made of `a`.
+      disc: the discriminator's parameters, held fixed.
+      a: photos in [-1, 1].
+      b: their chibis.
+      key: for the extra losses.
+
+    Returns:
+      The loss and metrics, which are unweighted.
+    """
+    fooled = adversarial.non_saturating_generator(self._judge(disc, a, fake))
+    distance = translation.l1(fake, b)
+    loss = fooled + self.l1 * distance
+    metrics = {"loss/adversarial": fooled, "loss/l1": distance}
+    if self.extras.active:
+      more, found = self.extras(
+        lambda x: self.generator.apply({"params": gen}, x), a, fake, key
+      )
+      loss, metrics = loss + more, metrics | found
+    return loss, {"loss/generator": loss, **metrics}
+
+  def train_step(
+    self, state: TrainState, batch: Batch, key: PRNGKeyArray
+  ) -> tuple[TrainState, Metrics]:
+    """Updates the discriminator, then the generator; see `Task`."""
+    augment_key, drop_key, extra_key = jax.random.split(key, 3)
+    a = common.augmented(
+      common.signed(batch["image_a"]), augment_key, self.augment, self.axis
+    )
+    b = common.signed(batch["image_b"])
+    gen, disc = state.params["gen_ab"], state.params["disc_b"]
+    drops = common.picture_keys(drop_key, len(a), self.axis)
+
+    fake, pull = jax.vjp(
+      lambda p: self.generator.apply({"params": p}, a, drops), gen
+    )
+    judged, grads = jax.value_and_grad(self.discriminator_loss)(
+      disc, a, b, fake
+    )
+    disc, disc_opt = common.update(
+      self.disc_optimizer, grads, state.opt["disc"], disc
+    )
+    (_, metrics), (direct, toward) = jax.value_and_grad(
+      self.generator_loss, argnums=(0, 1), has_aux=True
+    )(gen, fake, disc, a, b, extra_key)
+    grads = jax.tree.map(jnp.add, direct, pull(toward)[0])
+    gen, gen_opt = common.update(
+      self.gen_optimizer, grads, state.opt["gen"], gen
+    )
+
+    ema = state.ema
+    if self.ema:
+      ema = optim.ema_update(ema, {"gen_ab": gen}, self.ema)
+    state = state.replace(
+      step=state.step + 1,
+      params={"gen_ab": gen, "disc_b": disc},
+      opt={"gen": gen_opt, "disc": disc_opt},
+      ema=ema,
+    )
+    return state, self.axis.mean({**metrics, "loss/discriminator": judged})
+
+  def eval_step(
+    self, state: TrainState, batch: Batch, key: PRNGKeyArray
+  ) -> dict[str, Array]:
+    """Translates a to b; see `core.types.Task` and `common.judged`."""
+    del key
+    photo = common.signed(batch["image_a"])
+    chibi = self.translate(common.inference_params(state), photo)
+    return common.judged(photo, chibi, batch, paired=True)
+
+  def translate(
+    self, params: Params, images: Images, direction: Direction = "a2b"
+  ) -> Images:
+    """Translates pictures of any size of at least 2 pixels.
+
+    Args:
+      params: networks by name, e.g. `inference_params(state)`.
+      images: pictures in [-1, 1].
+      direction: "a2b"; there is no other.
+
+    Returns:
+      Pictures in [-1, 1] of the same size.
+
+    Raises:
+      UserError: for "b2a".
+      ValueError: for another direction or pictures of a single pixel's side.
+    """
+    common.check_direction(direction, one_way="pix2pix")
+    net = _of_pictures(self.generator)
+    return common.at_any_size(
+      lambda x: net.apply({"params": params["gen_ab"]}, x),
+      images,
+      net.multiple,
+      net.multiple,
+    )
+
+  def _judge(self, disc: Params, a: Images, b: Images) -> Array:
+    pair = jnp.concatenate([a, b], -1)
+    return self.discriminator.apply({"params": disc}, pair)
+
+
+def _of_pictures(net: Any) -> Any:
+  """The same network with statistics of each picture by itself."""
+  return net.clone(statistics="picture", axis_name=None)
+
+
+def build(config: Any, axis: Axis | None = None) -> Pix2Pix:
+  """Builds the task; see `translation.build`.
+
+  Args:
+    config: `model.generator` (width, depth, dropout), `model.discriminator`
+      (width, layers), `model.statistics` ("batch" or "picture"), `loss.l1`;
+      optional: `translation_extras`' losses.
+    axis: the data axis under pmap; None is the global view of jit.
+
+  Returns:
+    The task.
+
+  Raises:
+    UserError: if a value is out of range or the data is not paired.
+  """
+  model = config.model
+  common.check_config(config, "loss.l1")
+  if not config.data.paired:
+    raise UserError("pix2pix learns from pairs: set data.paired to True.")
+  if model.statistics not in ("batch", "picture"):
+    raise UserError(
+      f"model.statistics is {model.statistics!r}, expected 'batch' or "
+      "'picture'."
+    )
+  if model.generator.depth < 2 or not 0 <= model.generator.dropout < 1:
+    raise UserError(
+      "model.generator needs a depth of at least 2 and a dropout in [0, 1), "
+      f"got {model.generator.depth} and {model.generator.dropout}."
+    )
+  axis = axis or Axis()
+  generator = UnetGenerator(
+    width=model.generator.width,
+    depth=model.generator.depth,
+    dropout=model.generator.dropout,
+    statistics=model.statistics,
+    axis_name=axis.name,
+    dtype=Precision(config.precision).dtype,
+  )
+  return Pix2Pix(
+    generator=generator,
+    discriminator=common.patch_discriminator(config, model.statistics, axis),
+    gen_optimizer=optim.make(config.optim, config.total_steps, axis),
+    disc_optimizer=optim.make(config.optim, config.total_steps, axis),
+    l1=config.loss.l1,
+    ema=config.ema,
+    augment=common.strengths(config),
+    extras=translation_extras.make(
+      config, generator.multiple, generator.multiple
+    ),
+    axis=axis,
+  )

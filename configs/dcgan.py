@@ -1,0 +1,41 @@
+"""DCGAN of chibis, 64 px (Radford et al. 2016), non-saturating loss.
+
+python -m chibijax.main --config=configs/dcgan.py --workdir=runs/dcgan
+Variants: `configs/dcgan.py:minimax` (the original game's loss), `:quick` (CPU,
+  minutes), `:smoke` (tests).
+Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
+Measured: not yet.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """Makes the experiment.
+
+  Args:
+    variant: "" (the full recipe), "minimax", "quick" or "smoke".
+
+  Raises:
+    ValueError: for another variant.
+  """
+  config = common.base()
+  common.chibi_gan(config)
+  config.total_steps = 50_000
+  config.data.update(batch_size=128, examples=20_000)
+  config.model.update(name="dcgan", latent=100, width=64, norm=True)
+  config.loss.name = "non_saturating"
+  config.optim.update(lr=2e-4, b1=0.5, b2=0.999)
+  variants = {
+    "minimax": _minimax,
+    "quick": common.quick_dcgan,
+    "smoke": common.smallest_dcgan,
+  }
+  return common.apply_variant(config, variant, variants, "configs/dcgan.py")
+
+
+def _minimax(config: ConfigDict) -> None:
+  """What Goodfellow et al. 2014 begin with, and advise against."""
+  config.loss.name = "minimax"

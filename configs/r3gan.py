@@ -1,0 +1,80 @@
+"""R3GAN of chibis, 64 px (Huang et al. 2024, the FFHQ-64 recipe).
+
+python -m chibijax.main --config=configs/r3gan.py --workdir=runs/r3gan
+Variants: `configs/r3gan.py:labelled` (told what to draw), `:quick` (CPU,
+  minutes), `:smoke` (tests).
+Then: chibijax generate --workdir=runs/r3gan grid.png
+Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
+Measured: not yet.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(variant: str = "") -> ConfigDict:
+  """Makes the experiment.
+
+  Args:
+    variant: "" (the full recipe), "labelled", "quick" or "smoke".
+
+  Raises:
+    ValueError: for another variant.
+  """
+  config = common.base()
+  common.chibi_gan(config)
+  config.total_steps = 200_000
+  config.anneal_images = 20_000_000
+  config.half_life = 500_000.0
+  config.data.update(batch_size=256, examples=20_000, flip=True)
+  config.model.update(
+    name="r3gan",
+    latent=64,
+    widths=(768, 768, 768, 768, 384),  # from 4x4 upwards
+    blocks=2,
+    expansion=2,
+    group=16,
+    embedding=64,
+  )
+  config.loss.update(name="relativistic", r1=2.0, r2=2.0, penalty_end=0.1)
+  config.optim.update(lr=2e-4, lr_end=5e-5, b1=0.0, b2=0.9, b2_end=0.99)
+  variants = {"labelled": _labelled, "quick": _quick, "smoke": _smoke}
+  return common.apply_variant(config, variant, variants, "configs/r3gan.py")
+
+
+def _labelled(config: ConfigDict) -> None:
+  """Both networks see the artist's attributes."""
+  config.model.conditional = True
+  config.data.update(domain_a="labelled_chibi", flip=False)
+
+
+def _quick(config: ConfigDict) -> None:
+  """Narrow networks, as far as a CPU gets in half an hour."""
+  config.total_steps = 3_000
+  config.log_every = 25
+  config.eval_every = 250
+  config.save_every = 250
+  config.anneal_images = 32 * 3_000
+  config.half_life = 5_000.0
+  config.data.update(batch_size=32, examples=6_000, flip=False, workers=1)
+  config.model.update(widths=(192, 128, 96, 64, 32), blocks=1)
+  config.optim.update(lr=1e-3, lr_end=1e-4)
+
+
+def _smoke(config: ConfigDict) -> None:
+  """The same mathematics at the smallest size that still uses every part."""
+  _labelled(config)
+  config.total_steps = 6
+  config.log_every = 1
+  config.eval_every = 3
+  config.save_every = 3
+  config.anneal_images = 16
+  config.half_life = 8.0
+  config.diff_augment = ("color", "translation", "cutout")
+  config.data.update(
+    size=16, batch_size=4, examples=8, eval_examples=4, workers=0
+  )
+  config.model.update(
+    widths=(8, 6, 4), blocks=1, group=4, latent=5, embedding=3
+  )
