@@ -82,6 +82,7 @@ APP = [
 # Signed content credentials: 16 MB, so not everybody's.
 PROVENANCE = ["c2pa-python>=0.38", "cryptography>=43"]
 METRICS = ["h5py>=3.10"]  # Reads Keras' SqueezeNet.
+EXPORT = ["onnx>=1.17", "onnxruntime>=1.20"]  # 33 MB of wheels.
 EXTRAS_REQUIRE = {
   "cuda12": ["jax[cuda12]>=0.7.2"],
   "cuda13": ["jax[cuda13]>=0.7.2"],
@@ -89,12 +90,15 @@ EXTRAS_REQUIRE = {
   "tf": ["tensorflow>=2.19"],
   "app": APP,
   "provenance": PROVENANCE,
+  "export": EXPORT,
+  "hub": ["huggingface-hub>=0.26"],
   "mesh": ["ai-edge-litert>=2.0"],  # Runs Face Mesh's file; 60 MB installed.
   "metrics": METRICS,
   "dev": [
     *APP,
     *METRICS,
     *PROVENANCE,
+    *EXPORT,
     "beartype>=0.21",
     "hypothesis>=6.100",
     "pre-commit>=4.0",

@@ -4,6 +4,7 @@ Networks are applied to the whole held-out set in a fixed order; every metric
 is the mean over its examples (padding of the last batch is masked out).
 """
 
+import functools
 import importlib
 import json
 import pathlib
@@ -21,7 +22,7 @@ from chibijax.core.logging import image_grid, write_png
 from chibijax.core.types import Batch, TrainState
 from chibijax.data import pipeline
 from chibijax.errors import UserError
-from chibijax.metrics import psnr_ssim
+from chibijax.metrics import collect, psnr_ssim, suite
 
 # The pictures that are judged, and what they are judged by when it is known.
 OUTPUT, TARGET = "image/output", "image/target"
@@ -35,6 +36,7 @@ def run_eval(
   placement: parallel.Placement,
   *,
   rows: int = 8,
+  collector: collect.Collector | None = None,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
   """Applies a task to a held-out set.
 
@@ -45,6 +47,7 @@ def run_eval(
     key: the run's key.
     placement: where batches go.
     rows: how many examples to keep for the sample grid.
+    collector: is given everything, for metrics of sets; None for none.
 
   Returns:
     Means by metric name, and pictures in [-1, 1] by column title.
@@ -58,6 +61,8 @@ def run_eval(
     )
     outputs = parallel.fetch(outputs)
     mask = outputs.pop("mask")
+    if collector is not None:
+      collector.add(outputs, mask)
     for name, values in _per_example(outputs).items():
       part = clu.metrics.Average.from_model_output(values=values, mask=mask)
       totals[name] = totals[name].merge(part) if name in totals else part
@@ -88,13 +93,24 @@ def _per_example(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   return values
 
 
-def with_mask(eval_step: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
-  """Hands the batch's mask through, so that every host sees all of it."""
+def with_mask(
+  eval_step: Callable[..., dict[str, Any]], also: tuple[str, ...] = ()
+) -> Callable[..., Any]:
+  """Hands the batch's mask through, so that every host sees all of it.
+
+  Args:
+    eval_step: `Task.eval_step`.
+    also: more of the batch to hand through, where it is there.
+
+  Returns:
+    The step to compile.
+  """
 
   def step(
     state: TrainState, batch: Batch, key: PRNGKeyArray
   ) -> dict[str, Any]:
-    return eval_step(state, batch, key) | {"mask": batch["mask"]}
+    kept = {name: batch[name] for name in also if name in batch}
+    return eval_step(state, batch, key) | {"mask": batch["mask"]} | kept
 
   return step
 
@@ -103,15 +119,23 @@ def evaluate(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, Any]:
   """Judges a run's newest checkpoint; writes `metrics.json` and a grid.
 
   Args:
-    config: the run's config.
+    config: the run's config. Its `metrics` names metrics of sets to compute as
+      well (`metrics.suite`), such as ("kid_squeeze", "lpips_squeeze"), with
+      feature networks' weights from `feature_weights`, a folder or file, or
+      from where the environment says.
     folder: the run's folder.
 
   Returns:
-    What was written: the step, the number of examples, the metrics.
+    What was written: the step, the number of examples, the metrics; under
+    `set_metrics` those of sets with intervals and what was compared.
 
   Raises:
-    UserError: if there is no checkpoint.
+    UserError: if there is no checkpoint, or a metric of sets cannot be had.
   """
+  wanted = tuple(config.get("metrics", ()))
+  # What cannot be is said before anything is computed; whether there are pairs
+  # shows with the first batch.
+  suite.check_names(wanted, paired=True)
   folder = pathlib.Path(folder).absolute()
   placement = parallel.make_placement("jit", config.data.batch_size)
   held_out = make_pipeline(config, "eval")
@@ -124,12 +148,16 @@ def evaluate(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, Any]:
     if step is None:
       raise UserError(f"{folder} holds no checkpoint to evaluate.")
     state, _ = checkpoints.restore(target, step)
+  collector = collect.Collector() if wanted else None
   metrics, pictures = run_eval(
-    placement.compile_eval(with_mask(task.eval_step)),
+    placement.compile_eval(
+      with_mask(task.eval_step, ("image_b",) if wanted else ())
+    ),
     state,
     held_out.iterator(),
     placement.replicate(key),
     placement,
+    collector=collector,
   )
   report = {
     "step": step,
@@ -137,6 +165,13 @@ def evaluate(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, Any]:
     "data": held_out.description,
     "metrics": metrics,
   }
+  if collector is not None:
+    find = functools.partial(
+      suite.find_weights, where=config.get("feature_weights", "")
+    )
+    report["set_metrics"] = collector.measure(
+      wanted, find, f"{folder.name}, step {step}"
+    )
   if parallel.is_primary():
     workdir.write_text(
       folder / "metrics.json", json.dumps(report, indent=2) + "\n"

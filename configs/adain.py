@@ -72,7 +72,7 @@ def _quick(config: ConfigDict) -> None:
   config.model.layer = "fire3"
   config.model.decoder.blocks = ((32, 2), (64, 2), (128, 2))
   config.loss.style_layers = ("relu1", "fire2", "fire3", "fire5")
-  config.optim.lr = 1e-3
+  config.optim.lr = 5e-4
 
 
 def _smoke(config: ConfigDict) -> None:

@@ -56,6 +56,10 @@ def base() -> ConfigDict:
       "save_every": 5_000,
       "keep": 3,  # newest checkpoints kept
       "profile": (0, 0),  # first step and number of steps traced; 0: none
+      # Of --mode=evaluate: names of metrics of sets (chibijax.metrics.suite),
+      # and the folder or file of their feature networks' weights.
+      "metrics": (),
+      "feature_weights": "",
       # What may differ between two starts of one run: it changes no result.
       "free": (
         "log_every",
@@ -63,6 +67,8 @@ def base() -> ConfigDict:
         "save_every",
         "keep",
         "profile",
+        "metrics",
+        "feature_weights",
         "data.workers",
         "data.threads",
         "data.cache_mb",

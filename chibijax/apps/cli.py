@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from chibijax import __version__
-from chibijax.apps.commands import avatar, files, networks
+from chibijax.apps.commands import (
+  avatar,
+  files,
+  latent,
+  metrics,
+  networks,
+  prepare,
+)
+from chibijax.apps.commands import style as style_command
 
 app = typer.Typer(
   add_completion=False,
@@ -21,12 +29,27 @@ app.command(rich_help_panel=MAKE, epilog=avatar.AVATAR_EXAMPLES)(avatar.avatar)
 app.command(rich_help_panel=MAKE, epilog=avatar.STICKERS_EXAMPLES)(
   avatar.stickers
 )
+app.command(rich_help_panel=MAKE, epilog=style_command.EXAMPLES)(
+  style_command.style
+)
+for _command in (
+  latent.generate,
+  latent.interpolate,
+  latent.breed,
+  latent.project,
+):
+  app.command(rich_help_panel=USE)(_command)
 app.command(rich_help_panel=USE)(networks.stylize)
 app.command(rich_help_panel=USE)(networks.export)
+app.command(rich_help_panel=USE)(networks.publish)
 app.command(rich_help_panel=USE)(networks.render)
 app.command(rich_help_panel=TOOLS, epilog=files.ALIGN_EXAMPLES)(files.align)
+app.command(rich_help_panel=TOOLS, epilog=prepare.EXAMPLES)(prepare.prepare)
 app.command(rich_help_panel=TOOLS, epilog=files.INSPECT_EXAMPLES)(files.inspect)
 app.command(rich_help_panel=TOOLS, epilog=files.FETCH_EXAMPLES)(files.fetch)
+app.command(rich_help_panel=TOOLS, epilog=metrics.COMPARE_EXAMPLES)(
+  metrics.compare
+)
 app.command(rich_help_panel=TOOLS)(files.sample_photo)
 
 

@@ -129,7 +129,8 @@ def _hair_style(person: Person) -> str:
     if fringe < 0.35:
       return "undercut" if parting >= 0.2 or curl < 0.2 else "spiky"
     return "pixie"
-  if parting > 0:
+  # Hair that stands off is combed to a side more often than straight back.
+  if parting > 0 or volume >= 0.35:
     return "side_part"
   return "slick_back" if fringe < 0.15 else "crop"
 

@@ -10,6 +10,7 @@ Needs the package `onnx`.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -106,7 +107,7 @@ class Graph:
     self.nodes.append(helper.make_node(operator, names, [name], **attributes))
     return Value(shape, name)
 
-  def integers(self, numbers: Sequence[int]) -> Value:
+  def integers(self, numbers: Sequence[Any]) -> Value:
     """A constant list of int64, as shapes and axes are given."""
     return self.constant(np.asarray(numbers, np.int64))
 
@@ -149,6 +150,18 @@ class Graph:
     if len(parts) > 1:
       size = self.add("Concat", parts, (len(shape),), axis=0)
     return self.add("Expand", [value, size], tuple(shape))
+
+  def length(self, size: Any, dtype: Any) -> Value:
+    """A symbolic length, which is the batch or a multiple, as a number."""
+    from onnx import helper
+
+    *factors, last = str(size).split("*")
+    if last != BATCH or not all(f.isdigit() for f in factors):
+      raise UserError(f"ONNX export: a length of {size}.")
+    times = self.integers([math.prod(map(int, factors))])
+    product = self.add("Mul", [self._batch(), times], (1,))
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    return self.reshape(self.add("Cast", [product], (1,), to=kind), ())
 
   def _batch(self) -> Value:
     """The number of pictures, as a list of one number."""
@@ -294,6 +307,9 @@ def _apply(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
   if name in _CALLERS:
     inner = next(params[key] for key in _CALLS if key in params)
     return _call(graph, inner, values)
+  if name == "dim_as_value":
+    dtype = equation.outvars[0].aval.dtype
+    return [graph.length(params["dim"], dtype)]
   if name == "platform_index":
     # The last choice is the definition, which every platform can run.
     return [graph.constant(np.int32(len(params["platforms"]) - 1))]

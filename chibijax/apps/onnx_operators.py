@@ -112,9 +112,7 @@ def _select(graph: Graph, equation: Any, values: list[Value]) -> Value:
   if len(cases) != 2 or equation.invars[0].aval.dtype != bool:
     raise UserError("ONNX export: a choice between more than two values.")
   rank = len(equation.outvars[0].aval.shape)
-  return graph.add(
-    "Where", [which, cases[1], cases[0]], _stored(values, rank)
-  )
+  return graph.add("Where", [which, cases[1], cases[0]], _stored(values, rank))
 
 
 def _clamp(graph: Graph, equation: Any, values: list[Value]) -> Value:

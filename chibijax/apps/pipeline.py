@@ -136,7 +136,8 @@ class Pipeline:
       weights = fetch.find(settings.detector)
     self._detector = detect.make(settings.detector, weights)
     self._landmarks = landmarks.load()
-    self._segment = segment.load()
+    # A drawing is made of colours measured without masks.
+    self._segment = None if settings.style == "drawn" else segment.load()
     self._steps = settings.steps()
     self._pool = futures.ThreadPoolExecutor(settings.threads)
     self.model = "the artist of chibijax"

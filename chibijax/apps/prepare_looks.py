@@ -141,9 +141,7 @@ def keep(out: pathlib.Path, known: dict[pathlib.Path, Look]) -> None:
   workdir.write_bytes(out / NAME, data)
 
 
-def _unchanged(
-  known: dict[pathlib.Path, Look], one: photo_files.Found
-) -> bool:
+def _unchanged(known: dict[pathlib.Path, Look], one: photo_files.Found) -> bool:
   look = known.get(one.path.absolute())
   if look is None:
     return False

@@ -19,8 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from chibijax.apps import photos as photo_files
-from chibijax.apps import pictures
-from chibijax.core import checkpoint, workdir
+from chibijax.apps import pictures, pretrained
 from chibijax.data import images as image_files
 from chibijax.errors import UserError
 from chibijax.ops import image as image_ops
@@ -72,7 +71,8 @@ def load(
   """Loads the newest checkpoint of a run, its averaged weights if it has any.
 
   Args:
-    run: the training's workdir.
+    run: the training's workdir, or what `chibijax export` wrote of it as
+      safetensors or a folder.
     direction: "a2b" (photo to chibi in our configs) or "b2a".
     size: side of the pictures in pixels; None is the training's.
     batch: pictures a call, >= 1.
@@ -88,7 +88,8 @@ def load(
     raise UserError(f"--direction is {direction!r}, expected 'a2b' or 'b2a'.")
   if batch < 1:
     raise UserError(f"--batch is {batch}, expected at least 1.")
-  config = workdir.read_config(run)
+  # What kind of run it is can be said before its weights are read.
+  config = pretrained.read_config(run)
   if config.get("task") != "translation":
     raise UserError(
       f"{run} is a run of the task {config.get('task')!r}; stylize needs one "
@@ -97,12 +98,12 @@ def load(
   size = config.data.size if size is None else size
   if size < MIN_SIZE:
     raise UserError(f"--size is {size}, expected at least {MIN_SIZE}.")
-  params, ema, step = checkpoint.load_params(run)
+  model = pretrained.load(run)
   return Stylizer(
-    apply=_compile(config, {**params, **ema}, direction),
+    apply=_compile(config, model.params, direction),
     size=size,
     batch=batch,
-    source=f"{run}, step {step}, {direction}",
+    source=f"{run}, step {model.step}, {direction}",
   )
 
 

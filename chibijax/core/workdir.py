@@ -95,7 +95,7 @@ def read_config(workdir: str | pathlib.Path) -> ConfigDict:
   """
   path = pathlib.Path(workdir) / "config.json"
   try:
-    return ConfigDict(_tuples(json.loads(path.read_text())))
+    return config_from(json.loads(path.read_text()))
   except FileNotFoundError as error:
     raise UserError(
       f"{workdir} holds no run (no config.json); give the --workdir of a "
@@ -103,6 +103,18 @@ def read_config(workdir: str | pathlib.Path) -> ConfigDict:
     ) from error
   except (OSError, json.JSONDecodeError) as error:
     raise UserError(f"{path} cannot be read: {error}.") from error
+
+
+def config_from(saved: dict[str, Any]) -> ConfigDict:
+  """Makes a config of what JSON kept of it.
+
+  Args:
+    saved: its dicts, lists and plain values.
+
+  Returns:
+    The config; lists come back as the tuples they were.
+  """
+  return ConfigDict(_tuples(saved))
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

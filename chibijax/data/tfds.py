@@ -28,7 +28,7 @@ class TfdsSource(Source):
     """Opens the split; nothing is downloaded or prepared.
 
     Args:
-      name: the data set's name as TFDS has it, such as "celeb_a/1.0.0".
+      name: the data set's name as TFDS has it, such as "celeb_a:1.0.0".
       split: a split or a slice of one, such as "train[:90%]".
       data_dir: TFDS's data directory, or None for its default.
       image_key: the image feature to read.

@@ -7,6 +7,7 @@ finds some where there are none; MTCNN is better where its weights are.
 import dataclasses
 import functools
 import pathlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ NEIGHBORS = 3
 # The cascade's weight at which its score is 1/2, and the weight's scale, from
 # the faces and errors of benchmarks/faces.py.
 MIDDLE, SPREAD = 1.5, 0.6
+
+# OpenCV's classifier keeps the photo at hand in itself.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,13 +52,14 @@ class HaarDetector:
       picture = picture.resize(
         size, Image.Resampling.BILINEAR, reducing_gap=2.0
       )
-    boxes, _, weights = _cascade().detectMultiScale3(
-      np.asarray(picture),
-      scaleFactor=STEP,
-      minNeighbors=NEIGHBORS,
-      minSize=(MIN_FACE, MIN_FACE),
-      outputRejectLevels=True,
-    )
+    with _ONE_AT_A_TIME:
+      boxes, _, weights = _cascade().detectMultiScale3(
+        np.asarray(picture),
+        scaleFactor=STEP,
+        minNeighbors=NEIGHBORS,
+        minSize=(MIN_FACE, MIN_FACE),
+        outputRejectLevels=True,
+      )
     stretch = np.tile([width / picture.width, height / picture.height], 2)
     found = []
     for (x, y, w, h), weight in zip(boxes, np.ravel(weights)):

@@ -95,7 +95,7 @@ class Segment:
     return masks
 
 
-def _named(shares: Float32[np.ndarray, "s s 4"], side: int) -> Shares:
+def _named(shares: Float32[np.ndarray, "n n 4"], side: int) -> Shares:
   """The told classes by name, at the side of the picture asked about."""
   if side != len(shares):
     shares = parser_weights.enlarged(shares, side)

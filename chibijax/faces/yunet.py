@@ -5,6 +5,7 @@ The file is OpenCV Zoo's `face_detection_yunet_*.onnx` (MIT).
 
 import os
 import pathlib
+import threading
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ class YunetDetector:
     if not pathlib.Path(named).is_file():
       raise UserError(f"{named} is missing (YuNet's ONNX file).")
     self.threshold = threshold
+    # OpenCV's network keeps the photo at hand in itself.
+    self._lock = threading.Lock()
     cv2 = opencv()
     try:
       self._network: Any = cv2.FaceDetectorYN.create(
@@ -69,7 +72,8 @@ class YunetDetector:
     )
     square = np.zeros((SIDE, SIDE, 3), np.uint8)
     square[: size[1], : size[0]] = np.asarray(picture)[..., ::-1]  # To BGR.
-    _, rows = self._network.detect(square)
+    with self._lock:
+      _, rows = self._network.detect(square)
     stretch = np.array([width / size[0], height / size[1]])
     found = []
     for row in () if rows is None else rows:

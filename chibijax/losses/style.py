@@ -50,8 +50,8 @@ def content(
     x: features of the picture by layer.
     target: features of the content.
     layers: which to compare.
-    relative: divide by the target's mean square, so that weights mean the same
-      in every network and layer.
+    relative: divide each example's by its target's mean square, so that weights
+      mean the same in every network and layer.
 
   Returns:
     The loss, float32.
@@ -95,7 +95,7 @@ def gram(
   Args:
     x: features of the picture by layer.
     targets: one for each style.
-    relative: divide by each target's mean square.
+    relative: divide each example's by its target's mean square.
 
   Returns:
     The loss, float32.
@@ -169,10 +169,12 @@ def _squared_error(x: Array, target: Array, relative: bool) -> Scalar:
   if x.shape != target.shape:
     raise ValueError(f"got features {x.shape} and a target {target.shape}.")
   target = target.astype(jnp.float32)
-  error = jnp.square(x.astype(jnp.float32) - target).mean()
+  axes = tuple(range(1, x.ndim))
+  error = jnp.square(x.astype(jnp.float32) - target).mean(axes)
   if relative:
-    error = error / jnp.maximum(jnp.square(target).mean(), 1e-12)
-  return error
+    # Of each example: a batch's loss must be the mean of its shards'.
+    error = error / jnp.maximum(jnp.square(target).mean(axes), 1e-12)
+  return error.mean()
 
 
 def _total(terms: object) -> Scalar:

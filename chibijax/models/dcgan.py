@@ -135,7 +135,7 @@ def _double(
   x: Float[Array, "b h w i"], kernel: Float[Array, "4 4 o i"]
 ) -> Float[Array, "b h2 w2 o"]:
   """PyTorch's ConvTranspose2d(i, o, 4, 2, 1): `_halve`'s input gradient."""
-  shape = (len(x), 2 * x.shape[1], 2 * x.shape[2], kernel.shape[2])
+  shape = (x.shape[0], 2 * x.shape[1], 2 * x.shape[2], kernel.shape[2])
 
   def halve(y: Array) -> Array:
     return convolution.conv(y, kernel, stride=2, padding=1)

@@ -103,7 +103,7 @@ class ResidualBlock(nn.Module):
 
   Attributes:
     expansion: channels inside, relative to outside.
-    group: channels of a group of the 3x3 convolution.
+    group: channels of a group of the 3x3 convolution; 0 for one group.
     gain: of the two first layers; see `_gain`.
     dtype: compute dtype.
   """
@@ -117,12 +117,13 @@ class ResidualBlock(nn.Module):
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Maps [B, H, W, C] to the same shape."""
     inside = x.shape[-1] * self.expansion
+    group = self.group or inside
     y = Linear(inside, self.gain, self.dtype, name="linear_0")(x)
     y = leaky_relu(y + self._bias("bias_0", inside))
     kernel = self.param(
       "kernel",
-      _scaled(self.gain, 9 * self.group),
-      (3, 3, self.group, inside),
+      _scaled(self.gain, 9 * group),
+      (3, 3, group, inside),
     )
     y = grouped_convolution.grouped_conv(y, kernel.astype(self.dtype))
     y = leaky_relu(y + self._bias("bias_1", inside))
@@ -142,7 +143,8 @@ class Generator(nn.Module):
     blocks: residual blocks of a stage.
     expansion: of a block.
     group: channels of a group of a block's convolution; divides every width
-      times the expansion.
+      times the expansion. 0 for one group, which suits narrow networks on
+      CPUs.
     embedding: numbers that the labels are embedded in; 0 takes no labels.
     dtype: compute dtype; the picture is float32.
   """

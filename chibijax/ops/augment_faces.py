@@ -40,7 +40,7 @@ MIRRORED = np.array(
 # Waves of a random bend: their number, and the least and largest of their
 # wave numbers in radians per side of the frame.
 _WAVES, _WAVE_NUMBERS = 6, (3.0, 11.0)
-# Steps to solve for where a bend takes a point; each leaves a half, mostly a tenth.
+# Steps to solve for where a bend takes a point; each leaves half at most.
 _SOLVE = 16
 # Windows around eyes, nose, mouth and face, in distances between the eyes.
 _RADII = (0.30, 0.30, 0.32, 0.42, 1.0)

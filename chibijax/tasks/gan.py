@@ -134,16 +134,17 @@ def _networks(config: Any, axis: Axis) -> tuple[Any, Any]:
       f"model.widths has {len(widths)} resolutions, so data.size must be "
       f"{r3gan.BASE * 2 ** (len(widths) - 1)}, got {size}."
     )
-  if bad := [w for w in widths if w * model.expansion % model.group]:
+  group = model.group
+  if bad := [w for w in widths if group and w * model.expansion % group]:
     raise UserError(
       f"model.widths {bad} times model.expansion, {model.expansion}, do not "
-      f"split into groups of {model.group}."
+      f"split into groups of {group}."
     )
   values = dict(
     widths=widths,
     blocks=model.blocks,
     expansion=model.expansion,
-    group=model.group,
+    group=group,
     embedding=model.embedding if model.conditional else 0,
     dtype=dtype,
   )

@@ -62,6 +62,8 @@ def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
       model.features.network,
       model.features.weights,
       tuple(dict.fromkeys((*style_layers, *others))),
+      # Johnson's losses have the recipe's units or are relative.
+      normalize=adain,
     ),
     optimizer=optim.make(config.optim, config.total_steps, axis),
     content=loss.content,

@@ -49,7 +49,8 @@ class AdaIn(StyleTask):
         feature network's weights are missing.
     """
     height, width = checked_shape(spec, self._stride)
-    frozen = self.features.init()
+    key, noise = jax.random.split(key)
+    frozen = self.features.init(noise)
     blank = jnp.zeros((1, height, width, 3), jnp.float32)
     try:
       code = jax.eval_shape(self.encode, frozen, blank)[self.layer]

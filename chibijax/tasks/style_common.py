@@ -8,7 +8,7 @@ resumed with another file is refused, because its tree is another.
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -34,10 +34,11 @@ FEATURES = "features"
 UNTRAINED = "random"
 
 
+@runtime_checkable
 class Features(Protocol):
   """A frozen network: its weights, and its layers as a function of them."""
 
-  def init(self) -> Params:
+  def init(self, key: PRNGKeyArray) -> Params:
     """Reads the weights."""
     ...
 
@@ -57,14 +58,25 @@ class FrozenNetwork:
     weights: its file, or a folder with it; "" asks the environment variable,
       "random" takes weights that have learnt nothing, for tests.
     depth: the layers that will be asked for; weights beyond them are dropped.
+    normalize: divide each layer by its root mean square over smooth noise, so
+      that all have about the same size, as in the rescaled VGG of Gatys et al.
+      and AdaIN; networks with ReLUs allow it. The units differ by a
+      thousand between published weights.
   """
 
   name: str
   weights: str
   depth: tuple[str, ...]
+  normalize: bool = False
 
-  def init(self) -> Params:
+  def init(self, key: PRNGKeyArray) -> Params:
     """Reads the weights, those of the layers that are needed.
+
+    Args:
+      key: of the noise that layers are measured on.
+
+    Returns:
+      One entry, named by the weights' origin and the SHA-256 of their file.
 
     Raises:
       UserError: if they are missing, or there is no such layer.
@@ -82,29 +94,43 @@ class FrozenNetwork:
         jax.eval_shape(lambda x: recorded.layers(x, self.depth), blank)
       except ValueError as error:
         raise UserError(str(error)) from error
-    key = f"{net.source}-{net.sha256[:16]}".rstrip("-")
-    return {key: {name: net.params[name] for name in used.names}}
+    title = f"{net.source}-{net.sha256[:16]}".rstrip("-")
+    layers = {name: net.params[name] for name in used.names}
+    frozen = {title: {"layers": layers, "scales": {}}}
+    if self.normalize:
+      maps = self(frozen, _noise(key), self.depth)
+      frozen[title]["scales"] = {
+        name: jnp.sqrt(jnp.square(value).mean()) for name, value in maps.items()
+      }
+    return frozen
 
   def __call__(
     self, params: Params, x: Images, names: Sequence[str]
   ) -> dict[str, Array]:
     """Layers by name of pictures in [-1, 1]."""
-    ((key, layers),) = params.items()
-    source = key.partition("-")[0]
-    net = feature_networks.Network(params=layers, name=self.name, source=source)
-    return net.layers(x, names)
+    ((title, frozen),) = params.items()
+    net = feature_networks.Network(
+      params=frozen["layers"],
+      name=self.name,
+      source=title.partition("-")[0],
+    )
+    scales = frozen["scales"]
+    return {
+      name: value / scales[name] if scales else value
+      for name, value in net.layers(x, names).items()
+    }
 
 
-class _Recorder:
+class _Recorder(dict):
   """Parameters that remember which layers were asked for."""
 
   def __init__(self, params: Params) -> None:
-    self._params = params
-    self.names: list[str] = []
+    super().__init__(params)
+    self.names: dict[str, None] = {}
 
   def __getitem__(self, name: str) -> Any:
-    self.names.append(name)
-    return self._params[name]
+    self.names[name] = None
+    return super().__getitem__(name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,6 +207,18 @@ class StyleTask:
 def inference_params(state: TrainState) -> dict[str, Params]:
   """Networks by name to use after training: averaged where there are such."""
   return {**state.params, **state.ema}
+
+
+def _noise(key: PRNGKeyArray) -> Images:
+  """Pictures with coarse and fine structure, about as varied as photos."""
+  sides = (6, 24, 96)
+  parts = [
+    jax.image.resize(
+      0.35 * jax.random.normal(k, (2, side, side, 3)), (2, 96, 96, 3), "linear"
+    )
+    for k, side in zip(jax.random.split(key, len(sides)), sides)
+  ]
+  return jnp.clip(sum(parts), -1, 1)
 
 
 def signed(x: Array) -> Array:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TypeAlias
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -52,7 +53,8 @@ class Johnson(StyleTask):
         feature network's weights are missing.
     """
     height, width = checked_shape(spec, johnson.MULTIPLE)
-    frozen = self.features.init()
+    key, noise = jax.random.split(key)
+    frozen = self.features.init(noise)
     blank = jnp.zeros((1, height, width, 3), jnp.float32)
     return self.make_state(self.net.init(key, blank)["params"], frozen)
 

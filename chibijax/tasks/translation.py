@@ -21,10 +21,22 @@ from chibijax.tasks import (
 )
 from chibijax.tasks.translation_common import Direction, inference_params
 from chibijax.tasks.translation_cut import Cut
-from chibijax.tasks.translation_cyclegan import CycleGan
+from chibijax.tasks.translation_cyclegan import (
+  DISCRIMINATORS,
+  GENERATORS,
+  CycleGan,
+)
 from chibijax.tasks.translation_pix2pix import Pix2Pix
 
-__all__ = ["MODELS", "Translation", "build", "inference_params", "translate"]
+__all__ = [
+  "DISCRIMINATORS",
+  "GENERATORS",
+  "MODELS",
+  "Translation",
+  "build",
+  "inference_params",
+  "translate",
+]
 
 Translation = CycleGan | Cut | Pix2Pix
 

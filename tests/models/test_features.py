@@ -51,6 +51,7 @@ class Torch:
 
   def __init__(self, arrays: dict[str, np.ndarray]) -> None:
     self.torch = pytest.importorskip("torch", reason="needs PyTorch")
+    self.torch.set_num_threads(1)  # Others run tests, too.
     self.f = self.torch.nn.functional
     self.arrays = {
       k: self.torch.from_numpy(np.array(v)) for k, v in arrays.items()
@@ -367,10 +368,10 @@ def test_pth_and_safetensors_give_the_same(tmp_path: pathlib.Path) -> None:
     jax.tree.map(np.testing.assert_array_equal, one.params, network.params)
 
 
-def torch_distance(net: Torch, layers, x, y, heads) -> np.ndarray:
+def torch_distance(net: Torch, one: dict, other: dict, heads) -> np.ndarray:
   total = 0
   for i, name in enumerate(lpips.LAYERS["squeezenet"]):
-    a, b = layers(x)[name], layers(y)[name]
+    a, b = one[name], other[name]
     a = a / (net.torch.sqrt((a**2).sum(1, keepdim=True)) + 1e-10)
     b = b / (net.torch.sqrt((b**2).sum(1, keepdim=True)) + 1e-10)
     head = net.torch.from_numpy(np.array(heads[i])).reshape(1, -1, 1, 1)
@@ -387,13 +388,8 @@ def test_lpips_heads_agree_with_pytorch(
   x, y = pictures(64), pictures(64, seed=1)
   as_torchvision = both.replace(trunk=both.trunk.replace(source="torch"))
   net = Torch(state_dict(both.trunk))
-  want = torch_distance(
-    net,
-    lambda v: torch_squeezenet(net, net.scaled(v), ceil=True),
-    x,
-    y,
-    both.heads,
-  )
+  layers = [torch_squeezenet(net, net.scaled(v), ceil=True) for v in (x, y)]
+  want = torch_distance(net, *layers, both.heads)
   got = jax.jit(lambda d, x, y: d(x, y))(as_torchvision, x, y)
   np.testing.assert_allclose(got, want, rtol=1e-4)
   published = both.replace(trunk=both.trunk.replace(source="torchvision"))
@@ -430,13 +426,16 @@ def test_distance_is_zero_and_differentiable_for_equal_pictures() -> None:
   x = jnp.asarray(pictures(32, 1)).at[:, :16].set(0)
   loss = jax.value_and_grad(lambda y: distance(x, y).sum())
   value, grad = jax.jit(loss)(x)
-  assert value == 0
-  np.testing.assert_array_equal(grad, 0)
+  # Rows of one batch may round differently, by the last bit of a unit vector.
+  assert value < 1e-10
+  assert np.abs(grad).max() < 1e-4  # Finite above all.
 
 
 def test_layers_stop_at_the_last_one_asked_for() -> None:
   network = features.untrained("squeezenet", jax.random.key(0))
-  tiny = jnp.asarray(pictures(17, 1))  # Too small for fire6 and later of Keras' form.
+  tiny = jnp.asarray(
+    pictures(17, 1)
+  )  # Too small for fire6 and later of Keras' form.
   assert list(network.layers(tiny, ("relu1",))) == ["relu1"]
   with pytest.raises(ValueError, match="no layer fire1; it has relu1"):
     network.layers(jnp.asarray(pictures(32, 1)), ("relu1", "fire1"))

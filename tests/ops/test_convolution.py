@@ -318,6 +318,19 @@ def test_errors(x, kernel, options, message):
     conv(jnp.zeros(x), jnp.zeros(kernel), **options)
 
 
-def test_conv_transpose_needs_3x3():
-  with pytest.raises(ValueError, match="kernel \\[3, 3, I, O\\], got"):
-    conv_transpose(jnp.zeros((1, 4, 4, 2)), jnp.zeros((3, 3, 3, 2)))
+@pytest.mark.parametrize("shape", [(3, 3, 3, 2), (5, 5, 2, 2)])
+def test_conv_transpose_needs_3x3_or_4x4(shape):
+  with pytest.raises(ValueError, match=r"or \[4, 4, I, O\], got"):
+    conv_transpose(jnp.zeros((1, 4, 4, 2)), jnp.zeros(shape))
+
+
+def test_conv_transpose_4x4_is_the_transpose_of_a_halving():
+  x, y = _random(2, 4, 6, 3), _random(2, 8, 12, 5)
+  kernel = _random(4, 4, 3, 5)
+  up = conv_transpose(x, kernel)
+  down = conv(y, kernel.swapaxes(2, 3), stride=2, padding=1)
+  assert up.shape == y.shape
+  # <A x, y> == <x, A' y>, two sums of some thousand products.
+  assert float((up * y).sum()) == pytest.approx(
+    float((x * down).sum()), rel=1e-4
+  )

@@ -1,4 +1,4 @@
-"""Commands that use a training: `stylize`, `export` and `render`."""
+"""Commands that use a training: `stylize`, `export`, `publish`, `render`."""
 
 import pathlib
 import time
@@ -70,24 +70,51 @@ def stylize(
 def export(
   out: Annotated[
     pathlib.Path,
-    typer.Argument(metavar="OUT", help="A .ply or .spz name."),
+    typer.Argument(
+      metavar="OUT",
+      help="A .onnx or .safetensors name, or a folder; .ply or .spz of splats.",
+    ),
   ],
   workdir: Annotated[
     pathlib.Path,
-    typer.Option(help="The folder of a training of configs/splat_fit.py."),
+    typer.Option(help="The folder of a training, or an exported one."),
   ],
+  direction: Annotated[
+    str, typer.Option(help="Of a translation in ONNX: a2b or b2a.")
+  ] = "a2b",
+  size: Annotated[
+    int | None,
+    typer.Option(help="Side of an ONNX model's pictures, in pixels."),
+  ] = None,
 ) -> None:
-  """Writes the scene of a trained workdir as a file of Gaussian splats."""
-  from chibijax.apps import splat_files, splat_scene
+  """Writes a training's networks, or its splats, for other programs."""
+  from chibijax.apps import export as exporting
 
   with sentences():
-    splat_files.check_name(out)
-    gaussians, step = splat_scene.load(workdir)
-    splat_files.write(out, gaussians)
-  typer.echo(
-    f"{len(gaussians.means):,} Gaussians of {workdir}, step {step}: {out} "
-    f"({out.stat().st_size / 2**20:.2f} MiB)"
-  )
+    said = exporting.export(out, workdir, direction=direction, size=size)
+  files = [out] if out.is_file() else [p for p in out.iterdir() if p.is_file()]
+  total = sum(path.stat().st_size for path in files)
+  typer.echo(f"{said}: {out} ({total / 2**20:.2f} MiB)")
+
+
+def publish(
+  folder: Annotated[
+    pathlib.Path,
+    typer.Argument(metavar="FOLDER", help="What export wrote as a folder."),
+  ],
+  repository: Annotated[
+    str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face hub.")
+  ],
+  private: Annotated[
+    bool, typer.Option(help="Hide a new repository from others.")
+  ] = True,
+) -> None:
+  """Uploads an exported folder to the Hugging Face hub."""
+  from chibijax.apps import pretrained
+
+  with sentences():
+    address = pretrained.push(folder, repository, private=private)
+  typer.echo(f"{folder} is published: {address}")
 
 
 def render(

@@ -1,0 +1,389 @@
+"""Walking among the latents of a generator: blend, breed, find, steer.
+
+The functions at the top know of no model. Latents are rows [N, L] that a
+generator expects to be normal draws, N(0, 1); what is made here stays so as far
+as it can: blends go around the origin, children keep the variance.
+
+`load` opens a training of `tasks.gan` or `tasks.autoencoder`. Codes of an
+autoencoder are not normal draws: they are shifted and mixed to be, by the mean
+and covariance of codes of the artist's characters (Ghosh et al. 2020).
+"""
+
+import dataclasses
+import importlib
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, UInt8
+
+from chibijax import artist
+from chibijax.core import checkpoint, workdir
+from chibijax.data import characters
+from chibijax.errors import UserError
+from chibijax.ops import image as image_ops
+
+Latents = Float[Array, "n l"]
+Images = Float[Array, "n h w 3"]
+# Of two batches of pictures in [-1, 1], one distance for each pair.
+Distance = Callable[[Array, Array], Array]
+
+# Characters whose codes tell how an autoencoder's codes spread.
+_CHARACTERS = 512
+# Latents tried before one is chosen to start from.
+_TRIES = 64
+
+
+def slerp(a: Latents, b: Latents, share: Float[Array, ""] | float) -> Latents:
+  """Interpolates along great circles (Shoemake 1985), lengths linearly.
+
+  Normal draws lie near a sphere; a straight line would pass through its inside,
+  where a generator has never been.
+
+  Args:
+    a: latents at share 0.
+    b: latents at share 1.
+    share: where between them, 0..1.
+
+  Returns:
+    Latents; where two point the same or opposite ways, the straight line's.
+  """
+  lengths = [jnp.linalg.norm(x, axis=-1, keepdims=True) for x in (a, b)]
+  units = [x / jnp.maximum(n, 1e-8) for x, n in zip((a, b), lengths)]
+  cosine = jnp.clip((units[0] * units[1]).sum(-1, keepdims=True), -1, 1)
+  angle = jnp.arccos(cosine)
+  sine = jnp.sin(angle)
+  straight = jnp.abs(sine) < 1e-4
+  sine = jnp.where(straight, 1.0, sine)
+  way = (
+    jnp.sin((1 - share) * angle) * units[0] + jnp.sin(share * angle) * units[1]
+  ) / sine
+  length = (1 - share) * lengths[0] + share * lengths[1]
+  return jnp.where(straight, (1 - share) * a + share * b, way * length)
+
+
+def path(stops: Latents, frames: int) -> Latents:
+  """Latents on the way from stop to stop.
+
+  Args:
+    stops: two or more.
+    frames: latents from one stop to the next, both counted, >= 2.
+
+  Returns:
+    [(stops - 1) (frames - 1) + 1, L], the stops among them.
+
+  Raises:
+    ValueError: for fewer stops or frames.
+  """
+  if len(stops) < 2 or frames < 2:
+    raise ValueError(
+      f"a path needs 2 stops and 2 frames, got {len(stops)} and {frames}."
+    )
+  parts = []
+  for k in range(frames - 1):
+    parts.append(slerp(stops[:-1], stops[1:], k / (frames - 1)))
+  rows = jnp.stack(parts, 1).reshape(-1, stops.shape[-1])
+  return jnp.concatenate([rows, stops[-1:]])
+
+
+def breed(
+  key: PRNGKeyArray,
+  parents: Latents,
+  children: int,
+  *,
+  mutation: float = 0.2,
+  blend: float = 0.0,
+) -> Latents:
+  """Crosses latents and mutates the children.
+
+  Each number of a child comes from one of its parents, each as likely
+  (uniform crossover, Syswerda 1989), so that it keeps a normal draw's spread.
+
+  Args:
+    key: decides everything.
+    parents: one or more.
+    children: how many.
+    mutation: share of chance, 0 none to 1 a stranger: sqrt(1 - m^2) z + m noise
+      has the variance of z.
+    blend: 0 takes each number from one parent, 1 the parents' average, scaled
+      to keep the variance.
+
+  Returns:
+    [children, L].
+
+  Raises:
+    ValueError: if a strength is not in [0, 1].
+  """
+  if not (0 <= mutation <= 1 and 0 <= blend <= 1):
+    raise ValueError(
+      f"mutation and blend must lie in [0, 1], got {mutation} and {blend}."
+    )
+  choose, change = jax.random.split(key)
+  count, size = parents.shape
+  which = jax.random.randint(choose, (children, size), 0, count)
+  crossed = jnp.take_along_axis(parents, which, 0)
+  average = parents.sum(0, keepdims=True) / np.sqrt(count)
+  mixed = slerp(crossed, jnp.broadcast_to(average, crossed.shape), blend)
+  noise = jax.random.normal(change, mixed.shape)
+  return np.sqrt(1 - mutation**2) * mixed + mutation * noise
+
+
+def pyramid_distance(x: Images, y: Images) -> Float[Array, " n"]:
+  """Mean squared difference at full, half and quarter size, added up.
+
+  Args:
+    x: pictures whose sides are multiples of 4.
+    y: as many others.
+
+  Returns:
+    One distance for each pair.
+  """
+  difference = x - y
+  total = jnp.square(difference).mean((1, 2, 3))
+  for _ in range(2):
+    n, h, w, c = difference.shape
+    blocks = difference.reshape(n, h // 2, 2, w // 2, 2, c)
+    difference = blocks.mean((2, 4))
+    total += jnp.square(difference).mean((1, 2, 3))
+  return total
+
+
+def project(
+  generate: Callable[[Latents], Images],
+  images: Images,
+  start: Latents,
+  *,
+  steps: int = 200,
+  rate: float = 0.05,
+  prior: float = 1e-4,
+  distance: Distance = pyramid_distance,
+) -> tuple[Latents, Float[Array, "steps n"]]:
+  """Finds latents whose pictures are like given ones, by Adam on the latents.
+
+  Args:
+    generate: latents to pictures.
+    images: what to come near to.
+    start: latents to start from.
+    steps: of Adam.
+    rate: the first learning rate; it falls to 0 as a cosine.
+    prior: weight of a latent's mean square, which keeps it among the normal
+      draws.
+    distance: what is made small.
+
+  Returns:
+    The latents, and the distance before each step.
+  """
+  optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
+
+  def loss(z: Latents) -> tuple[Array, Array]:
+    far = distance(generate(z), images)
+    return (far + prior * jnp.square(z).sum(-1)).sum(), far
+
+  def step(carry: Any, _: None) -> tuple[Any, Array]:
+    z, opt = carry
+    grads, far = jax.grad(loss, has_aux=True)(z)
+    updates, opt = optimizer.update(grads, opt, z)
+    return (optax.apply_updates(z, updates), opt), far
+
+  carry = (start, optimizer.init(start))
+  (z, _), distances = jax.lax.scan(step, carry, length=steps)
+  return z, distances
+
+
+def nearest(
+  generate: Callable[[Latents], Images],
+  images: Images,
+  candidates: Latents,
+  distance: Distance = pyramid_distance,
+) -> Latents:
+  """For each picture the candidate whose picture is nearest.
+
+  Args:
+    generate: latents to pictures.
+    images: what to come near to, [N, H, W, 3].
+    candidates: any number of latents.
+    distance: what counts as near.
+
+  Returns:
+    [N, L].
+  """
+  made = generate(candidates)
+
+  def best(image: Float[Array, "h w 3"]) -> Array:
+    return distance(made, jnp.broadcast_to(image, made.shape)).argmin()
+
+  return candidates[jax.lax.map(best, images)]
+
+
+def directions(
+  latents: Latents, labels: Float[Array, "n k"], *, ridge: float = 1.0
+) -> tuple[Float[Array, "k l"], Float[Array, " k"]]:
+  """The ways in which labels change, by ridge regression of them on latents.
+
+  Args:
+    latents: of pictures whose labels are known, [N, L].
+    labels: [N, K], such as `data.characters.label` gives.
+    ridge: weight of the squared coefficients, relative to one example.
+
+  Returns:
+    For each label the shortest step that raises what the regression reads by 1,
+    and the share of its variance that the regression explains (below about 0.1
+    a direction means little); a label that never changes gets zeros.
+  """
+  x = latents - latents.mean(0, keepdims=True)
+  y = labels - labels.mean(0, keepdims=True)
+  gram = x.T @ x + ridge * jnp.eye(x.shape[1])
+  weights = jnp.linalg.solve(gram, x.T @ y)
+  squares = jnp.square(weights).sum(0)
+  rows = weights.T / jnp.maximum(squares, 1e-8)[:, None]
+  spread = jnp.square(y).sum(0)
+  left = jnp.square(y - x @ weights).sum(0)
+  explained = 1 - left / jnp.maximum(spread, 1e-8)
+  constant = spread < 1e-8
+  return (
+    jnp.where(constant[:, None], 0.0, rows),
+    jnp.where(constant, 0.0, explained),
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class Space:
+  """A generator and the space of its latents.
+
+  Attributes:
+    decode: latents [N, L] and labels [N, K] or None to pictures in [-1, 1].
+    encode: pictures in [-1, 1] to latents; None where there is no encoder.
+    latent: L.
+    size: side of the pictures, in pixels.
+    conditional: whether it must be told labels.
+    source: what was loaded, in words.
+  """
+
+  decode: Callable[..., Array]
+  encode: Callable[[Array], Array] | None
+  latent: int
+  size: int
+  conditional: bool
+  source: str
+
+  def draw(self, seed: int, count: int = 1) -> Latents:
+    """Normal draws; the first of a seed do not depend on their number."""
+    rows = [
+      np.random.default_rng([seed, i]).standard_normal(self.latent)
+      for i in range(count)
+    ]
+    return jnp.asarray(np.stack(rows), jnp.float32)
+
+  def labels(self, seed: int, count: int) -> Float[Array, "n k"] | None:
+    """Labels of the artist's characters of a seed, if any are wanted."""
+    if not self.conditional:
+      return None
+    return jnp.asarray(np.stack([_label(seed, i) for i in range(count)]))
+
+  def pictures(
+    self, z: Latents, labels: Float[Array, "n k"] | None = None
+  ) -> UInt8[np.ndarray, "n h w 3"]:
+    """Pictures of latents, as bytes."""
+    return np.asarray(image_ops.to_uint8(self.decode(z, labels)))
+
+  def find(
+    self, images: Images, *, seed: int = 0, steps: int = 200
+  ) -> tuple[Latents, Float[Array, " n"]]:
+    """Latents of pictures: of the encoder or the nearest draw, then `project`.
+
+    Args:
+      images: pictures in [-1, 1] of side `size`.
+      seed: of the draws.
+      steps: see `project`; 0 only starts.
+
+    Returns:
+      The latents and `pyramid_distance` of their pictures.
+    """
+    labels = self.labels(seed, 1)
+
+    def generate(z: Latents) -> Images:
+      if labels is None:
+        return self.decode(z, None)
+      return self.decode(z, jnp.broadcast_to(labels, (len(z), labels.shape[1])))
+
+    @jax.jit
+    def run(images: Images, candidates: Latents) -> tuple[Array, Array]:
+      if self.encode is None:
+        z = nearest(generate, images, candidates)
+      else:
+        z = self.encode(images)
+      if steps:
+        z, _ = project(generate, images, z, steps=steps)
+      return z, pyramid_distance(generate(z), images)
+
+    return run(images, self.draw(seed, _TRIES))
+
+
+def load(run: str | pathlib.Path) -> Space:
+  """Opens the newest checkpoint of a training of a GAN or an autoencoder.
+
+  Args:
+    run: the training's workdir.
+
+  Returns:
+    The generator, averaged where there is such.
+
+  Raises:
+    UserError: if the folder holds no training, or one of another task.
+  """
+  config = workdir.read_config(run)
+  if config.get("task") not in ("gan", "autoencoder"):
+    raise UserError(
+      f"{run} is a training of {config.get('task')!r}, which has no latents; "
+      "give one of 'gan' or 'autoencoder'."
+    )
+  task = importlib.import_module(f"chibijax.tasks.{config.task}").build(config)
+  params, ema, step = checkpoint.load_params(run)
+  params = {**params, **ema}
+  source = f"{run}, step {step}"
+  if config.task == "gan":
+    decode = jax.jit(lambda z, labels: task.generate(params, z, labels))
+    return Space(decode, None, task.latent, task.size, task.conditional, source)
+  mean, factor = _spread(task, params, config)
+  inverse = jnp.linalg.inv(factor)
+  return Space(
+    jax.jit(lambda z, _: task.generate(params, mean + z @ factor)),
+    jax.jit(lambda x: (task.encode(params, x) - mean) @ inverse),
+    task.latent,
+    task.size,
+    False,
+    source,
+  )
+
+
+def _spread(
+  task: Any, params: dict[str, Any], config: Any
+) -> tuple[Float[Array, "1 l"], Float[Array, "l l"]]:
+  """Mean of codes, and the matrix that gives normal draws their covariance."""
+  source = characters.LabelledChibis(
+    task.size,
+    seed=3 * config.data.seed,
+    examples=_CHARACTERS,
+    cutout=tuple(config.data.background) if config.data.cutout else None,
+  )
+  encode = jax.jit(lambda x: task.encode(params, image_ops.to_float(x)))
+  pictures = np.stack([source.load(i)["image"] for i in range(len(source))])
+  codes = np.concatenate(
+    [encode(jnp.asarray(part)) for part in np.split(pictures, 8)]
+  )
+  covariance = np.cov(codes, rowvar=False)
+  # More directions than examples can tell apart still need some spread.
+  least = 1e-3 * np.trace(covariance) / len(covariance)
+  factor = np.linalg.cholesky(covariance + least * np.eye(len(covariance))).T
+  return jnp.asarray(codes.mean(0, keepdims=True)), jnp.asarray(
+    factor, jnp.float32
+  )
+
+
+def _label(seed: int, index: int) -> np.ndarray:
+  rng = np.random.default_rng([seed, index])
+  return characters.label(artist.sample_attributes(rng))

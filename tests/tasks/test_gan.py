@@ -1,0 +1,238 @@
+"""GANs: every loss, resume, parallel equality, counts, refusals."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+
+from chibijax import train
+from chibijax.core import logging
+from chibijax.core.types import Axis, TrainState, spec_of
+from chibijax.errors import UserError
+from chibijax.tasks import gan
+from chibijax.tasks.gan_step import LOSSES, Anneal
+from configs import dcgan, r3gan, wgan_gp
+
+KEY = jax.random.key(7)
+
+
+def _config(module=r3gan, **changes) -> ml_collections.ConfigDict:
+  config = module.get_config("smoke")
+  config.unlock()
+  config.update_from_flattened_dict(changes)
+  return config
+
+
+def _batch(size: int = 16, rows: int = 4, seed: int = 0) -> dict:
+  rng = np.random.default_rng(seed)
+  return {
+    "image": jnp.asarray(rng.integers(0, 256, (rows, size, size, 3), np.uint8)),
+    "attributes": jnp.asarray(rng.normal(size=(rows, 6)).astype(np.float32)),
+  }
+
+
+def _bits(state: TrainState) -> list[bytes]:
+  return [np.asarray(x).tobytes() for x in jax.tree.leaves(state)]
+
+
+def test_training_is_finite_resumes_bitwise_and_compiles_once(
+  tmp_path, monkeypatch
+) -> None:
+  whole = train.train(_config(), tmp_path / "whole")
+  assert whole.finished and int(whole.state.step) == 6
+  with monkeypatch.context() as patch:
+    steps = []
+    advance = logging.RunLog.step
+
+    def stop_after_three(self):
+      advance(self)
+      steps.append(1)
+
+    patch.setattr(logging.RunLog, "step", stop_after_three)
+    patch.setattr(train.parallel.StopSignal, "reached", lambda self, n: n == 3)
+    part = train.train(_config(), tmp_path / "part")
+  assert not part.finished and len(steps) == 3
+  resumed = train.train(_config(), tmp_path / "part")
+  assert _bits(resumed.state) == _bits(whole.state)
+  lines = (tmp_path / "whole" / "metrics.jsonl").read_text()
+  assert "NaN" not in lines and '"loss/r1"' in lines
+
+
+@functools.lru_cache
+def _first(name: str = "r3gan"):
+  config = _config({"r3gan": r3gan, "dcgan": dcgan, "wgan": wgan_gp}[name])
+  task = gan.build(config)
+  batch = _batch()
+  return task, jax.jit(lambda k: task.init(k, spec_of(batch)))(KEY)
+
+
+def _copy(state: TrainState) -> TrainState:
+  return jax.tree.map(jnp.copy, state)
+
+
+@pytest.mark.parametrize("name", ["r3gan", "dcgan", "wgan"])
+def test_both_networks_move_and_nothing_recompiles(name: str) -> None:
+  task, first = _first(name)
+  step = jax.jit(task.train_step, donate_argnums=0)
+  state = _copy(first)
+  for i in range(3):
+    state, metrics = step(state, _batch(seed=i), jax.random.fold_in(KEY, i))
+  assert step._cache_size() == 1
+  assert all(np.isfinite(float(v)) for v in metrics.values())
+  for net in ("gen", "disc"):
+    moved = jax.tree.map(
+      lambda x, y: float(jnp.abs(x - y).sum()),
+      state.params[net],
+      first.params[net],
+    )
+    assert sum(jax.tree.leaves(moved)) > 1e-4
+  if name != "r3gan":
+    kept = jax.tree.leaves(state.params["gen_stats"])
+    assert any(float(jnp.abs(x).sum()) > 0 for x in kept)
+
+
+@pytest.mark.parametrize("module", [r3gan, wgan_gp])
+def test_pmap_equals_jit(module) -> None:
+  settings = {} if module is r3gan else {"data.batch_size": 8}
+  rows = 4 if module is r3gan else 8
+  config = _config(module, **settings)
+  batch = _batch(rows=rows)
+  task = gan.build(config)
+  state = jax.jit(lambda k: task.init(k, spec_of(batch)))(KEY)
+  expected, logged = jax.jit(task.train_step)(state, batch, KEY)
+  mapped = jax.pmap(
+    gan.build(config, Axis("data")).train_step,
+    "data",
+    in_axes=(None, 0, None),
+    out_axes=None,
+    devices=jax.devices()[: 4 if module is r3gan else 2],
+  )
+  if module is r3gan:
+    shards = jax.tree.map(lambda x: x.reshape(4, 1, *x.shape[1:]), batch)
+  else:
+    shards = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), batch)
+  found, shown = mapped(state, shards, KEY)
+  for name, value in logged.items():
+    if module is r3gan:
+      assert float(shown[name]) == pytest.approx(float(value), rel=1e-3), name
+  # Adam's first step has the size of the rate, whatever the gradient's.
+  rate = config.optim.lr
+  for x, y in zip(
+    jax.tree.leaves(found.params), jax.tree.leaves(expected.params)
+  ):
+    assert np.abs(np.asarray(x) - np.asarray(y)).max() <= 2.1 * rate * 2
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_pull_scores_the_right_way(name: str) -> None:
+  judge, fool = LOSSES[name]
+  real, fake = jnp.array([0.3, -0.2]), jnp.array([0.1, 0.4])
+  on_real, on_fake = jax.grad(judge, (0, 1))(real, fake)
+  assert (on_real < 0).all() and (on_fake > 0).all()
+  assert (jax.grad(fool, 1)(real, fake) < 0).all()
+
+
+def test_r3gan_has_the_published_size() -> None:
+  config = r3gan.get_config()
+  # 256 pixels, Huang et al. 2024, table 5: widths 768 x 4, 384, 192, 96.
+  config.data.size = 256
+  config.model.widths = (768, 768, 768, 768, 384, 192, 96)
+  task = gan.build(config)
+  spec = {"image": jax.ShapeDtypeStruct((256, 256, 256, 3), np.uint8)}
+  state = jax.eval_shape(lambda k: task.init(k, spec), KEY)
+
+  def count(net: str) -> int:
+    return sum(x.size for x in jax.tree.leaves(state.params[net]))
+
+  def block(w: int) -> int:
+    return 2 * w * 2 * w + 9 * 16 * 2 * w + 2 * 2 * w
+
+  widths = config.model.widths
+  trunk = sum(2 * block(w) for w in widths)
+  trunk += sum(a * b for a, b in itertools.pairwise(widths) if a != b)
+  trunk += 16 * 768 + 96 * 3
+  assert count("gen") == trunk + 64 * 768
+  assert count("disc") == trunk + 768
+  # The paper speaks of 23.0 million each.
+  assert round(count("disc") / 1e6) == 23
+
+
+def test_dcgan_has_the_usual_size() -> None:
+  task = gan.build(dcgan.get_config())
+  spec = {"image": jax.ShapeDtypeStruct((128, 64, 64, 3), np.uint8)}
+  state = jax.eval_shape(lambda k: task.init(k, spec), KEY)
+
+  def count(net: str) -> int:
+    return sum(x.size for x in jax.tree.leaves(state.params[net]))
+
+  # PyTorch's DCGAN example with nz=100, ngf=ndf=64.
+  assert count("gen") == 3_576_704
+  assert count("disc") == 2_765_568
+
+
+def test_annealing_ends_where_it_should() -> None:
+  value = Anneal(2.0, 0.5, 10)
+  found = [float(value(jnp.int32(i))) for i in (0, 5, 10, 99)]
+  np.testing.assert_allclose(found, [2.0, 1.25, 0.5, 0.5], rtol=1e-6)
+  # The average starts as the generator itself, and lags behind it later.
+  task, first = _first()
+  state, _ = jax.jit(task.train_step)(first, _batch(), KEY)
+  for x, y in zip(
+    jax.tree.leaves(state.ema["gen"]), jax.tree.leaves(state.params["gen"])
+  ):
+    np.testing.assert_allclose(x, y, atol=1e-7)
+
+
+def test_labels_matter_to_both_networks() -> None:
+  task, state = _first()
+  batch = _batch()
+  state, _ = jax.jit(task.train_step)(state, batch, KEY)
+  z = jax.random.normal(KEY, (4, task.latent))
+  labels = batch["attributes"]
+  one = task.generate(state.params, z, labels)
+  other = task.generate(state.params, z, labels + 1)
+  assert float(jnp.abs(one - other).max()) > 1e-3
+
+
+def test_eval_step_shows_the_same_samples_each_time() -> None:
+  task, state = _first()
+  out = jax.jit(task.eval_step)(state, _batch(), KEY)
+  again = jax.jit(task.eval_step)(state, _batch(seed=3), KEY)
+  assert next(iter(out)) == "image/real" and "image/sample_5" in out
+  assert out["metric/score_real"].shape == (4,)
+  assert not np.allclose(out["image/real"], again["image/real"])
+
+
+@pytest.mark.parametrize(
+  ("module", "changes", "sentence"),
+  [
+    (r3gan, {"model.name": "r3gam"}, "model.name is 'r3gam'"),
+    (r3gan, {"loss.name": "hinge"}, "loss.name is 'hinge'"),
+    (r3gan, {"loss.r1": -1.0}, "must not be negative"),
+    (r3gan, {"data.size": 64}, "data.size must be 16"),
+    (r3gan, {"model.group": 5}, "groups of 5"),
+    (r3gan, {"model.critic_steps": 0}, "at least 1"),
+    (r3gan, {"diff_augment": ("colour",)}, "diff_augment has"),
+    (dcgan, {"model.conditional": True}, "needs model.name 'r3gan'"),
+    (dcgan, {"loss.r1": 1.0}, "model.norm to False"),
+    (dcgan, {"data.size": 24}, "power of two"),
+  ],
+)
+def test_config_mistakes_are_said(module, changes: dict, sentence: str) -> None:
+  with pytest.raises(UserError, match=sentence):
+    gan.build(_config(module, **changes))
+
+
+def test_unsuitable_batches_are_said() -> None:
+  task = gan.build(_config())
+  spec = spec_of(_batch())
+  with pytest.raises(UserError, match="labelled_chibi"):
+    task.init(KEY, {"image": spec["image"]})
+  with pytest.raises(UserError, match="source_b"):
+    task.init(KEY, {"image_a": spec["image"]})
+  with pytest.raises(UserError, match="multiple of"):
+    gan.build(_config(wgan_gp)).init(KEY, spec_of(_batch(rows=3)))

@@ -1,0 +1,302 @@
+"""pix2pix, CUT and FastCUT: training, resume, shards, evaluation, refusals."""
+
+import os
+import pathlib
+import signal
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+import pytest
+from PIL import Image
+
+from chibijax import train
+from chibijax.core import logging
+from chibijax.core.types import Axis, TrainState, spec_of
+from chibijax.errors import UserError
+from chibijax.losses import translation as losses
+from chibijax.ops import image
+from chibijax.tasks import translation
+from configs import cut, cyclegan, pix2pix
+
+KEY = jax.random.key(7)
+FASTCUT = {"model.flip": True, "loss.nce": 10.0, "loss.identity": False}
+MODELS = {"pix2pix": (pix2pix, {}), "cut": (cut, {}), "fastcut": (cut, FASTCUT)}
+STEPS = 3
+
+
+def _config(
+  file: ModuleType, changes: dict | None = None
+) -> ml_collections.ConfigDict:
+  config = file.get_config("smoke")
+  config.unlock()
+  config.update_from_flattened_dict(changes or {})
+  return config
+
+
+def _batch(size: int = 32, rows: int = 4, seed: int = 0) -> dict:
+  rng = np.random.default_rng(seed)
+  shape = (rows, size, size, 3)
+  return {
+    f"image_{d}": jnp.asarray(rng.integers(0, 256, shape, np.uint8))
+    for d in "ab"
+  }
+
+
+def _state(config: ml_collections.ConfigDict) -> TrainState:
+  task = translation.build(config)
+  return jax.jit(lambda k: task.init(k, spec_of(_batch())))(KEY)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+  """Two folders of small pictures of the same names."""
+  root = tmp_path_factory.mktemp("pictures")
+  rng = np.random.default_rng(0)
+  for domain in "ab":
+    (root / domain).mkdir()
+    for index in range(24):
+      noise = rng.integers(0, 256, (40, 40, 3), np.uint8)
+      Image.fromarray(noise).save(root / domain / f"{index:02d}.png")
+  return root
+
+
+def _bits(state: TrainState) -> dict[str, bytes]:
+  return {
+    jax.tree_util.keystr(path): np.asarray(leaf).tobytes()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+  }
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_runs_resumes_and_compiles_once(
+  name: str,
+  pictures: pathlib.Path,
+  tmp_path: pathlib.Path,
+  monkeypatch: pytest.MonkeyPatch,
+) -> None:
+  file, changes = MODELS[name]
+  changes = changes | {"ema": 0.9, "augment.brightness": 0.1}
+  changes |= {"total_steps": STEPS, "eval_every": 0, "save_every": 0}
+  config = _config(file, changes)
+  for domain in "ab":
+    config.data[f"source_{domain}"] = "folder"
+    config.data[f"path_{domain}"] = str(pictures / domain)
+  compiled, at_step = [], []
+  jax.monitoring.register_event_duration_secs_listener(
+    lambda name, *_, **__: compiled.append(name) if "compile" in name else None
+  )
+  advance = logging.RunLog.step
+
+  def count(self: logging.RunLog) -> None:
+    advance(self)
+    at_step.append(len(compiled))
+
+  with monkeypatch.context() as patch:
+    patch.setattr(logging.RunLog, "step", count)
+    whole = train.train(config, tmp_path / "whole").state
+  assert at_step[1] == at_step[-1]
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(whole.params))
+  nets = {"gen_ab", "disc_b"} | ({"sampler"} if "cut" in name else set())
+  assert set(whole.params) == nets and set(whole.ema) == {"gen_ab"}
+
+  def stop(self: logging.RunLog) -> None:
+    advance(self)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(logging.RunLog, "step", stop)
+    stopped = train.train(config, tmp_path / "parts")
+  assert not stopped.finished
+  resumed = train.train(config, tmp_path / "parts").state
+  expected, got = _bits(whole), _bits(resumed)
+  assert got.keys() == expected.keys()
+  assert [k for k in got if got[k] != expected[k]] == []
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "fastcut"])
+def test_pmap_equals_jit(name: str) -> None:
+  file, changes = MODELS[name]
+  config = _config(file, changes | {"augment.brightness": 0.2})
+  state, batch = _state(config), _batch()
+  mapped = jax.pmap(
+    translation.build(config, Axis("data")).train_step,
+    "data",
+    in_axes=(None, 0, None),
+    out_axes=None,
+    devices=jax.devices()[:4],
+  )
+  rows = jax.tree.map(lambda x: x.reshape(4, 1, *x.shape[1:]), batch)
+  ours, our_metrics = mapped(state, rows, KEY)
+  theirs, metrics = jax.jit(translation.build(config).train_step)(
+    state, batch, KEY
+  )
+  for title, value in metrics.items():
+    np.testing.assert_allclose(
+      our_metrics[title], value, rtol=1e-3, err_msg=title
+    )
+  # Adam's first step is the sign of each gradient: all but those that are
+  # rounding agree.
+  for x, y in zip(jax.tree.leaves(ours.params), jax.tree.leaves(theirs.params)):
+    np.testing.assert_allclose(x, y, atol=4.1e-4)
+  for tree, other in zip(
+    jax.tree.leaves(ours.opt), jax.tree.leaves(theirs.opt)
+  ):
+    scale = np.abs(other).max()
+    np.testing.assert_allclose(tree, other, atol=1e-3 * scale + 1e-6)
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "cut"])
+def test_evaluation_and_any_size(name: str) -> None:
+  file, changes = MODELS[name]
+  config = _config(file, changes)
+  task, state, batch = translation.build(config), _state(config), _batch()
+  out = jax.jit(task.eval_step)(state, batch, KEY)
+  assert list(out) == [
+    "image/input",
+    "image/output",
+    "image/target",
+    "metric/luminance_correlation",
+  ]
+  assert out["metric/luminance_correlation"].shape == (4,)
+  # What becomes of a picture does not depend on its neighbours.
+  alone = jax.jit(task.eval_step)(
+    state, jax.tree.map(lambda x: x[2:3], batch), KEY
+  )
+  np.testing.assert_allclose(
+    alone["image/output"][0], out["image/output"][2], atol=1e-4
+  )
+  odd = jnp.asarray(_batch(size=37, rows=1)["image_a"])
+  y = translation.translate(config, state.params, odd)
+  assert y.shape == odd.shape and y.dtype == jnp.uint8
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "cut"])
+def test_other_direction_is_refused_in_one_sentence(name: str) -> None:
+  config = _config(MODELS[name][0])
+  task = translation.build(config)
+  with pytest.raises(UserError, match="one direction only, a2b"):
+    task.translate({}, jnp.zeros((1, 32, 32, 3)), "b2a")
+
+
+def test_draws_differ_from_step_to_step_and_do_not_repeat() -> None:
+  task = translation.build(_config(cut))
+  gen = _state(_config(cut)).params["gen_ab"]
+  blank = jnp.zeros((2, 32, 32, 3))
+  one, two = (task.draw(jax.random.key(i), gen, blank) for i in range(2))
+  sides = (38 * 38, 32 * 32, 8 * 8)
+  for draws in (one, two):
+    for where, size in zip(draws.photo + draws.chibi, sides * 2):
+      assert len(set(where.tolist())) == 16 and 0 <= min(where.tolist())
+      assert max(where.tolist()) < size
+  assert one.photo[0].tolist() != two.photo[0].tolist()
+  assert one.photo[0].tolist() != one.chibi[0].tolist()
+  flips = {
+    bool(task.draw(jax.random.key(i), gen, blank).flip) for i in range(8)
+  }
+  assert flips == {True, False}
+
+
+def test_patch_nce_knows_the_right_place() -> None:
+  x = jax.random.normal(KEY, (2, 6, 4))
+  x = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+  right, wrong = losses.patch_nce(x, x), losses.patch_nce(x[:, ::-1], x)
+  assert float(right) < 0.5 < float(wrong)
+  same = jnp.broadcast_to(x[:, :1], x.shape)
+  assert float(losses.patch_nce(same, same)) == pytest.approx(np.log(6))
+  assert not jax.grad(losses.patch_nce, 1)(x, x).any()
+  # Other pictures of the batch are no negatives.
+  alone = np.mean(
+    [losses.patch_nce(x[i : i + 1], x[i : i + 1]) for i in (0, 1)]
+  )
+  assert float(right) == pytest.approx(float(alone), rel=1e-5)
+  with pytest.raises(ValueError, match="equal shapes"):
+    losses.patch_nce(x, x[:1])
+
+
+def mean_colour():
+  """An embedder that any picture has: the mean of each channel, and 1."""
+  return lambda x: jnp.pad(
+    x.mean((1, 2)), ((0, 0), (0, 1)), constant_values=1.0
+  )
+
+
+EXTRAS = {
+  "loss.crop": 2.0,
+  "loss.face": 3.0,
+  "loss.face_embedder": f"{__name__}.mean_colour",
+}
+
+
+@pytest.mark.parametrize(
+  ("file", "changes"),
+  [
+    (cyclegan, {}),
+    (cut, {}),
+    (pix2pix, {"model.generator.depth": 3}),
+  ],
+)
+def test_extra_losses(file: ModuleType, changes: dict) -> None:
+  plain, more = _config(file, changes), _config(file, changes | EXTRAS)
+  state, batch = _state(plain), _batch()
+  steps = [
+    jax.jit(translation.build(c).train_step)(state, batch, KEY)
+    for c in (plain, more)
+  ]
+  (_, before), (after, metrics) = steps
+  assert set(metrics) - set(before) == {"loss/crop", "loss/face"}
+  added = metrics["loss/generator"] - before["loss/generator"]
+  expected = 2 * metrics["loss/crop"] + 3 * metrics["loss/face"]
+  assert float(metrics["loss/crop"]) > 0 and float(metrics["loss/face"]) > 0
+  assert float(added) == pytest.approx(float(expected), rel=1e-3)
+  # They reach the generator.
+  gens = [s.opt["gen"] for s, _ in steps]
+  assert any(
+    np.abs(x - y).max() > 0 for x, y in zip(*map(jax.tree.leaves, gens))
+  )
+  del after
+
+
+def test_crop_consistency_and_face_identity() -> None:
+  x = image.to_float(_batch()["image_a"])
+  assert float(losses.crop_consistency(x, x)) == 0
+  assert float(losses.crop_consistency(x, x + 0.5)) == pytest.approx(0.25)
+  e = jax.random.normal(KEY, (3, 5))
+  assert float(losses.face_identity(e, 2 * e)) == pytest.approx(0, abs=1e-6)
+  assert float(losses.face_identity(e, -e)) == pytest.approx(2, abs=1e-6)
+  zero = jax.grad(losses.face_identity)(jnp.zeros((1, 5)), e[:1])
+  assert np.isfinite(zero).all()
+
+
+@pytest.mark.parametrize(
+  ("file", "changes", "sentence"),
+  [
+    (pix2pix, {"data.paired": False}, "set data.paired to True"),
+    (pix2pix, {"model.statistics": "layer"}, "'batch' or 'picture'"),
+    (pix2pix, {"model.generator.depth": 1}, "depth of at least 2"),
+    (pix2pix, {"loss.l1": -1.0}, "must not be negative"),
+    (cut, {"loss.temperature": 0.0}, "temperature above 0"),
+    (cut, {"model.init": "zeros"}, "'normal' or 'xavier'"),
+    (cut, {"loss.crop": -1.0}, "must not be negative"),
+    (cut, {"loss.face": 1.0, "loss.face_embedder": "no.such"}, "dotted name"),
+    (cut, {"loss.face": 1.0, "loss.face_embedder": ""}, "dotted name"),
+  ],
+)
+def test_config_mistakes_are_said(
+  file: ModuleType, changes: dict, sentence: str
+) -> None:
+  with pytest.raises(UserError, match=sentence):
+    translation.build(_config(file, changes))
+
+
+def test_unsuitable_pictures_are_said() -> None:
+  task = translation.build(_config(pix2pix))
+  with pytest.raises(UserError, match="multiples of 32"):
+    task.init(KEY, spec_of(_batch(size=48)))
+  # A crop would be smaller than what the U-Net takes.
+  config = _config(pix2pix, {"loss.crop": 1.0})
+  task, state = translation.build(config), _state(_config(pix2pix))
+  with pytest.raises(UserError, match="cuts parts out of pictures"):
+    jax.eval_shape(task.train_step, state, _batch(), KEY)
