@@ -288,7 +288,9 @@ if __name__ == "__main__":
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["chibijax", "chibijax.*"]),
-    package_data={"chibijax": ["**/*.so"]},
+    package_data={
+      "chibijax": ["**/*.so", "**/weights/*.safetensors", "**/weights/*.json"]
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
     entry_points={"console_scripts": ["chibijax = chibijax.apps.cli:main"]},

@@ -1,11 +1,13 @@
-"""`chibijax avatar` end to end: cold start, warm, batch, memory, ms per stage.
+r"""`chibijax avatar` end to end: cold start, warm, batch, memory, ms per stage.
 
-  PYTHONPATH=. python benchmarks/avatar.py --json benchmarks/avatar.json
+  OPENBLAS_NUM_THREADS=1 PYTHONPATH=. python benchmarks/avatar.py \
+    --json benchmarks/avatar.json
 
 Photos are the shared portraits where they are, else scikit-image's astronaut.
 Cold start is a process of its own, with an empty cache of compiled programs and
 with a filled one; the rest runs in one process, rounds of styles interleaved.
-Times depend on the machine; `load` says how busy it was.
+The variable is what the command sets for itself. Times depend on the machine;
+`load` says how busy it was.
 """
 
 import argparse

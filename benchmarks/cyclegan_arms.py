@@ -281,13 +281,18 @@ def make_torch(arm: str, size: int, batch: int, precision: str) -> Step:
   return run
 
 
-def main() -> None:
-  """Serves one arm: `cyclegan_arms.py ARM SIZE BATCH PRECISION`."""
+def serve(jax_arm: Callable[..., Step], torch_arm: Callable[..., Step]) -> None:
+  """Serves one arm: `cyclegan_arms.py ARM SIZE BATCH PRECISION`.
+
+  Args:
+    jax_arm: builds our arms.
+    torch_arm: builds PyTorch's.
+  """
   arm, size, batch, precision = sys.argv[1:]
   # Whatever prints to stdout must not disturb the protocol.
   answers = os.fdopen(os.dup(1), "w", buffering=1)
   os.dup2(2, 1)
-  make = make_torch if arm in ("torch", "compiled") else make_jax
+  make = torch_arm if arm in ("torch", "compiled") else jax_arm
   start = time.perf_counter()
   step = make(arm, int(size), int(batch), precision)
   losses = [float(x) for x in step()]
@@ -321,4 +326,4 @@ def _device_peak(arm: str) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-  main()
+  serve(make_jax, make_torch)

@@ -1,13 +1,15 @@
-"""Time of one full CycleGAN training step, against PyTorch.
+"""Time of one full CycleGAN or CUT training step, against PyTorch.
 
 python benchmarks/cyclegan_step.py --json benchmarks/cyclegan_step.json
+python benchmarks/cyclegan_step.py --model cut --arms ours batched torch \
+  --sizes 128 --batches 1 --json benchmarks/cut_step.json
 
-Each arm (see `cyclegan_arms.py`) is a process of its own with all cores. They
-take turns step by step, in an order that rotates, so that only one computes at
-a time and a slow spell of the machine meets them all. Losses of the first step
-must agree before anything is timed. Ratios are medians over the rounds of
-arm / torch; `others` is the processor time that other programs took during a
-step, in cores: above about 0.3 the machine was not quiet.
+Each arm (see `cyclegan_arms.py` and `cut_arms.py`) is a process of its own with
+all cores. They take turns step by step, in an order that rotates, so that only
+one computes at a time and a slow spell of the machine meets them all. Losses of
+the first step must agree before anything is timed. Ratios are medians over the
+rounds of arm / torch; `others` is the processor time that other programs took
+during a step, in cores: above about 0.3 the machine was not quiet.
 """
 
 import argparse
@@ -32,13 +34,15 @@ AGREEMENT = {"float32": 1e-4, "bfloat16": 5e-2}
 class Worker:
   """One arm's process."""
 
-  def __init__(self, arm: str, size: int, batch: int, precision: str) -> None:
+  def __init__(
+    self, model: str, arm: str, size: int, batch: int, precision: str
+  ) -> None:
     cores = str(os.cpu_count())
     env = {**os.environ, "OMP_NUM_THREADS": cores}
     env["PYTHONPATH"] = os.pathsep.join(
       [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
-    script = str(pathlib.Path(__file__).with_name("cyclegan_arms.py"))
+    script = str(pathlib.Path(__file__).with_name(f"{model}_arms.py"))
     self.arm = arm
     self.process = subprocess.Popen(
       [sys.executable, script, arm, str(size), str(batch), precision],
@@ -73,14 +77,19 @@ def busy_seconds() -> float:
 
 
 def measure(
-  arms: list[str], size: int, batch: int, precision: str, steps: int
+  model: str,
+  arms: list[str],
+  size: int,
+  batch: int,
+  precision: str,
+  steps: int,
 ) -> list[dict]:
   """Times all arms in one setting.
 
   Returns:
     One dict per arm, ready for JSON.
   """
-  workers = [Worker(arm, size, batch, precision) for arm in arms]
+  workers = [Worker(model, arm, size, batch, precision) for arm in arms]
   reference = np.array(workers[0].first["losses"])
   for worker in workers[1:]:
     error = np.abs(np.array(worker.first["losses"]) / reference - 1).max()
@@ -166,6 +175,9 @@ def table(results: list[dict]) -> str:
 def main() -> None:
   """Runs the settings asked for and prints and writes the results."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument(
+    "--model", default="cyclegan", choices=["cyclegan", "cut"]
+  )
   parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
   parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
   parser.add_argument(
@@ -186,7 +198,9 @@ def main() -> None:
   for precision in args.precision:
     for size in args.sizes:
       for batch in args.batches:
-        results += measure(args.arms, size, batch, precision, args.steps)
+        results += measure(
+          args.model, args.arms, size, batch, precision, args.steps
+        )
         print(table(results), flush=True)
         if args.json:
           note = {

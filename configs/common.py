@@ -234,6 +234,8 @@ def _data() -> dict:
     "examples": 10_000,  # drawn per domain for training
     "eval_examples": 64,  # held out, at most
     "eval_fraction": 0.1,  # of a folder that has no split of its own
+    "label_file": "",  # a CSV of labels, of a folder as source_a alone
+    "labels": (),  # its columns, or features of a TFDS data set
     "seed": 0,  # of the artist's characters
     "threads": 0,  # 0: one per core, at most 8
     "workers": 0,  # processes; 0: threads only

@@ -3,13 +3,13 @@
 python -m chibijax.main --config=configs/face_landmarks.py --workdir=runs/lm
 Variant: `configs/face_landmarks.py:smoke` (tests).
 Then: python benchmarks/train_parser.py --workdir=runs/lm --out=FILE
-Hardware: 2 to 4 CPU cores; about 0.4 s a step on two idle ones.
+Hardware: 2 to 4 CPU cores; 0.9 s a step on two shared ones (load 8).
 Measured, in distances between the outer corners of the eyes: 0.0153 on 256
   held-out portraits, exactly aligned; 0.0734 against Face Mesh on 459 photos
-  (the mean face: 0.0943), of which half is a matter of definition: each point's
-  mean offset taken away, 0.05 is left. The shipped weights come from three
-  runs of this config one after another, 2,950 steps in all; the JSON beside them
-  says how they differ from it.
+  (the mean face: 0.0943). Without each point's mean offset 0.050 would be left;
+  how much of it is definition is not known. The shipped weights come from three
+  runs of this config one after another, 2,950 steps in all; the JSON beside
+  them says how they differ from it.
 """
 
 from ml_collections import ConfigDict

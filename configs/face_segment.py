@@ -3,7 +3,7 @@
 python -m chibijax.main --config=configs/face_segment.py --workdir=runs/seg
 Variant: `configs/face_segment.py:smoke` (tests).
 Then: python benchmarks/train_parser.py --workdir=runs/seg --out=FILE
-Hardware: 2 to 4 CPU cores; about 0.5 s a step on two idle ones.
+Hardware: 2 to 4 CPU cores; 0.9 s a step on one shared one (load 8).
 Measured: 256 held-out portraits, exactly aligned, mean IoU: background 0.981,
   hair 0.804, skin 0.878. The shipped weights come from two runs of this config,
   1,900 steps in all; the JSON beside them says how they differ from it.

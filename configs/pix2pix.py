@@ -6,6 +6,10 @@ Own pictures, with the same file names in both folders:
   --config.data.source_a=folder --config.data.path_a=photos
   --config.data.source_b=folder --config.data.path_b=chibis
 Hardware: one GPU or TPU for the full recipe; 2 CPU cores for :quick.
+Measured: :quick, 2 threads of a busy machine, 3,000 steps, 20 min: 64 held-out
+  pairs at L1 0.106, PSNR 14.0 dB, SSIM 0.35 (at step 0: 0.368, 7.8, 0.07; the
+  nearest training portrait's chibi: 0.114, 13.6, 0.43).
+  The full recipe: not yet trained.
 """
 
 from ml_collections import ConfigDict
@@ -50,9 +54,9 @@ def _quick(config: ConfigDict) -> None:
   Chibis without backgrounds, which no photo foretells; statistics of single
   pictures, as in use; averaged weights, which hide the last steps' noise.
   """
-  config.total_steps = 6_000
+  config.total_steps = 3_000
   config.log_every = 50
-  config.eval_every = 1_500
+  config.eval_every = 500
   config.save_every = 500
   config.ema = 0.995
   # Each is drawn once, then cached: drawing shares the cores with training.
@@ -60,7 +64,7 @@ def _quick(config: ConfigDict) -> None:
     size=64,
     load_size=72,
     batch_size=4,
-    examples=4_000,
+    examples=1_500,
     eval_examples=64,
     cutout=True,
     workers=1,

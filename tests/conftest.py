@@ -15,6 +15,11 @@ import traceback
 # each other forever (each of the devices' programs holds a thread).
 os.environ.setdefault("NPROC", "8")
 
+# One thread each for NumPy's matrix products: tests run side by side, and
+# OpenBLAS's threads wait for each other in a loop.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import flax.struct
 import jax
 import jaxtyping

@@ -258,6 +258,21 @@ def test_evaluate_writes_metrics(config, uninterrupted):
   assert (folder / "samples" / "evaluation.png").is_file()
 
 
+def test_evaluate_computes_metrics_of_sets(config, uninterrupted):
+  folder, _ = uninterrupted
+  config = workdir.read_config(folder)
+  with config.unlocked():
+    config.metrics = ("checkerboard",)
+    config.data.eval_fraction = 0.25  # Two pictures at least.
+  found = evaluate.evaluate(config, folder)["set_metrics"]
+  assert np.isfinite(found["metrics"]["checkerboard"]["value"])
+  # The folders are not paired: the held-out pictures of domain b.
+  assert found["manifest"]["reference"] == "the held-out set's image_b"
+  config.metrics = ("kid_nothing",)
+  with pytest.raises(UserError, match="no metric 'kid_nothing'"):
+    evaluate.evaluate(config, folder)
+
+
 def test_evaluate_without_checkpoint_is_said(config, tmp_path):
   with pytest.raises(UserError, match="no checkpoint"):
     evaluate.evaluate(config, tmp_path)

@@ -1,5 +1,6 @@
 """The `chibijax` command. Errors a user can mend: one sentence, exit code 2."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from chibijax.apps.commands import (
   prepare,
 )
 from chibijax.apps.commands import style as style_command
+from chibijax.apps.commands import upscale as upscale_command
 
 app = typer.Typer(
   add_completion=False,
@@ -40,11 +42,15 @@ for _command in (
 ):
   app.command(rich_help_panel=USE)(_command)
 app.command(rich_help_panel=USE)(networks.stylize)
+app.command(rich_help_panel=USE, epilog=upscale_command.EXAMPLES)(
+  upscale_command.upscale
+)
 app.command(rich_help_panel=USE)(networks.export)
 app.command(rich_help_panel=USE)(networks.publish)
 app.command(rich_help_panel=USE)(networks.render)
 app.command(rich_help_panel=TOOLS, epilog=files.ALIGN_EXAMPLES)(files.align)
 app.command(rich_help_panel=TOOLS, epilog=prepare.EXAMPLES)(prepare.prepare)
+app.command(rich_help_panel=TOOLS)(prepare.tfds)
 app.command(rich_help_panel=TOOLS, epilog=files.INSPECT_EXAMPLES)(files.inspect)
 app.command(rich_help_panel=TOOLS, epilog=files.FETCH_EXAMPLES)(files.fetch)
 app.command(rich_help_panel=TOOLS, epilog=metrics.COMPARE_EXAMPLES)(
@@ -77,6 +83,9 @@ def options(
 
 def main() -> None:
   """Runs the command line."""
+  # Its many small products of matrices are ten times slower when OpenBLAS's
+  # threads wait for each other. Read when NumPy is first imported, later.
+  os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
   try:
     app()
   except KeyboardInterrupt:

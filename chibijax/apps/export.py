@@ -225,12 +225,13 @@ def export(
     return f"{len(gaussians.means):,} Gaussians of {source}, step {step}"
   model = pretrained.load(source)
   what = f"{model.config.task} of {source}, step {model.step}"
+  names = ", ".join(pretrained.networks(model))
   if kind == "file":
     pretrained.save_file(out, model)
-    return f"networks ({', '.join(_networks(model))}): {what}"
+    return f"networks ({names}): {what}"
   if kind == "folder":
     pretrained.save_pretrained(out, model)
-    return f"networks ({', '.join(_networks(model))}) and a model card: {what}"
+    return f"networks ({names}) and a model card: {what}"
   data, function = to_onnx(model, direction=direction, size=size)
   error = largest_error(data, function)
   if error is not None and not error <= TOLERANCE:
@@ -244,11 +245,6 @@ def export(
     checked = f"largest error {error:.1e} in onnxruntime"
   shapes = ", ".join(f"{n} {list(s)}" for n, s in function.inputs.items())
   return f"{what}; {shapes}, {checked}"
-
-
-def _networks(model: Pretrained) -> list[str]:
-  names = (n.partition("/")[0] for n in pretrained.flatten(model.params))
-  return list(dict.fromkeys(names))
 
 
 def _kind(out: pathlib.Path, source: pathlib.Path) -> str:

@@ -65,8 +65,8 @@ class Weights:
   """
 
   content: float = 1.0
-  style: float = 1.0
-  variation: float = 0.3
+  style: float = 6.0
+  variation: float = 0.5
 
 
 class Style(NamedTuple):

@@ -66,7 +66,7 @@ def slerp(a: Latents, b: Latents, share: Float[Array, ""] | float) -> Latents:
   return jnp.where(straight, (1 - share) * a + share * b, way * length)
 
 
-def path(stops: Latents, frames: int) -> Latents:
+def path(stops: Latents, frames: int) -> Float[Array, "m l"]:
   """Latents on the way from stop to stop.
 
   Args:
@@ -97,7 +97,7 @@ def breed(
   *,
   mutation: float = 0.2,
   blend: float = 0.0,
-) -> Latents:
+) -> Float[Array, "{children} l"]:
   """Crosses latents and mutates the children.
 
   Each number of a child comes from one of its parents, each as likely
@@ -197,7 +197,7 @@ def project(
 def nearest(
   generate: Callable[[Latents], Images],
   images: Images,
-  candidates: Latents,
+  candidates: Float[Array, "m l"],
   distance: Distance = pyramid_distance,
 ) -> Latents:
   """For each picture the candidate whose picture is nearest.
@@ -311,7 +311,7 @@ class Space:
       return self.decode(z, jnp.broadcast_to(labels, (len(z), labels.shape[1])))
 
     @jax.jit
-    def run(images: Images, candidates: Latents) -> tuple[Array, Array]:
+    def run(images: Images, candidates: Array) -> tuple[Array, Array]:
       if self.encode is None:
         z = nearest(generate, images, candidates)
       else:

@@ -191,7 +191,7 @@ def _reverse(graph: Graph, equation: Any, values: list[Value]) -> Value:
 def _split(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
   (value,) = _wholes(graph, equation, values)
   axis, start, parts = equation.params["axis"], 0, []
-  for size, out in zip(equation.params["sizes"], equation.outvars):
+  for size, out in zip(map(int, equation.params["sizes"]), equation.outvars):
     bounds = {axis: (start, start + size, 1)}
     parts.append(_cut(graph, value, out.aval.shape, bounds))
     start += size

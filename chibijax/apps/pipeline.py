@@ -211,6 +211,7 @@ class Pipeline:
         overrides=settings.attributes,
         seed=settings.seed,
         pool=self._pool,
+        masks=bool(self._steps),
       )
       drawn.check_overrides(settings.attributes)
       return style
@@ -277,7 +278,9 @@ class Pipeline:
         return str(error)
       image = np.rint(np.clip(finished, 0, 1) * 255).astype(np.uint8)
     clock.lap("finish")
-    after = styles.typical_colors(image, look.masks)
+    after = look.drawn_colors if not self._steps else None
+    if after is None:
+      after = styles.typical_colors(image, look.masks)
     look = dataclasses.replace(look, times=look.times | clock.times)
     return Avatar(
       face=job.face,

@@ -6,6 +6,8 @@ OUT/manifest.jsonl     a line for each face and each photo that was left out:
                        see `alignment_manifest`; and `split`, `licence`,
                        `consent`, `group`, `labels`, `copy_of`, `width`,
                        `height` and `place` (its path below its folder)
+OUT/labels.csv         what the CSV says of each picture beside that, if
+                       anything: `--config.data.label_file`
 OUT/README.md          the data set's card
 OUT/contact_sheet.png  a look at up to 100 of them
 
@@ -15,7 +17,9 @@ photos adds them and moves none from one side to the other, unless they link
 groups of both.
 """
 
+import csv
 import dataclasses
+import io
 import itertools
 import os
 import pathlib
@@ -36,9 +40,12 @@ from chibijax.apps import (
 from chibijax.apps import photos as photo_files
 from chibijax.apps.alignment_manifest import Manifest
 from chibijax.apps.prepare_pictures import Maker
+from chibijax.core import workdir
 from chibijax.data import images
-from chibijax.data.folder import Split
+from chibijax.data.folder import CONTACT_SHEET, Split
 from chibijax.errors import UserError
+
+LABELS = "labels.csv"
 
 
 @dataclasses.dataclass
@@ -151,14 +158,23 @@ def run(
     progress=progress,
   )
   _forget(looks, found, log, every=prune or overwrite)
-  prepare_looks.keep(out, looks)
   work = _Work(log, looks, maker, rules, table, jobs, progress)
   with log:
     entries = work.all()
   _count(report, entries, log, work.fresh)
   report.unused = table.unused(looks.values())
   report.seconds = time.perf_counter() - start
-  contact_sheet.write(out, log.records())
+  columns = [name for name in table.labels if name != rules.group]
+  if columns:
+    _write_labels(out, log.records(), columns)
+  # Of who refused nothing is kept or shown.
+  refused = {e.look.source for e in entries if e.drop == "refused"}
+  prepare_looks.keep(
+    out, {k: look for k, look in looks.items() if k not in refused}
+  )
+  shown = [line for line in log.records() if line["status"] != "refused"]
+  if contact_sheet.write(out, shown) is None:
+    (out / CONTACT_SHEET).unlink(missing_ok=True)
   prepare_card.write(report, maker.settings, rules)
   return report
 
@@ -298,6 +314,20 @@ class _Work:
         self.tried[source] = prepare_plan.Done(split)
         self.fresh.add(source)
         bar.update()
+
+
+def _write_labels(
+  out: pathlib.Path, records: alignment.Lines, columns: list[str]
+) -> None:
+  """Writes the labels of every picture that has any."""
+  text = io.StringIO()
+  rows = csv.writer(text, lineterminator="\n")
+  rows.writerow(["file", *columns])
+  for record in records:
+    labels = record["labels"]
+    for name in record["outputs"] if labels else ():
+      rows.writerow([name, *(labels.get(column, "") for column in columns)])
+  workdir.write_text(out / LABELS, text.getvalue())
 
 
 def _count(

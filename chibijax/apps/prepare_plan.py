@@ -110,6 +110,11 @@ class About:
     if self._rows.setdefault(name, row) is not row:
       raise UserError(f"{path} names {name} twice.")
 
+  @property
+  def labels(self) -> tuple[str, ...]:
+    """The columns that are neither licence nor consent."""
+    return tuple(n for n in self.columns if n not in ("licence", "consent"))
+
   def of(self, look: Look) -> dict[str, str]:
     """What the table says of a photo; {} when nothing."""
     name = pathlib.PurePosixPath(look.relative).name

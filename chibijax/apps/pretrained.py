@@ -164,7 +164,7 @@ def save_pretrained(folder: str | pathlib.Path, model: Pretrained) -> None:
   save_file(folder / WEIGHTS, model)
   text = json.dumps(described, indent=2) + "\n"
   pictures.write(folder / CONFIG, text.encode())
-  card = model_card.write(described, _count(model.params))
+  card = model_card.write(described, networks(model))
   pictures.write(folder / CARD, card.encode())
 
 
@@ -179,9 +179,7 @@ def save_file(path: str | pathlib.Path, model: Pretrained) -> None:
     UserError: if it cannot be written.
   """
   header = {"format": _FORMAT, "config": json.dumps(_describe(model))}
-  pictures.write(
-    pathlib.Path(path), save_safetensors(flatten(model.params), header)
-  )
+  pictures.write(pathlib.Path(path), save_safetensors(flatten(model), header))
 
 
 def push(folder: str | pathlib.Path, repository: str, *, private: bool) -> str:
@@ -222,25 +220,50 @@ def push(folder: str | pathlib.Path, repository: str, *, private: bool) -> str:
   return str(url)
 
 
-def flatten(params: Params) -> dict[str, Shaped[np.ndarray, "..."]]:
-  """Arrays by name, NETWORK/LAYER/…, as they are stored."""
+def flatten(model: Pretrained) -> dict[str, Shaped[np.ndarray, "..."]]:
+  """The arrays that inference needs, by the names they are stored under.
+
+  Args:
+    model: from `load`.
+
+  Returns:
+    Arrays by NETWORK/LAYER/…; a slash within a name is written %2F.
+  """
+  unused = _TRAINING_ONLY
+  if model.config.get("model", {}).get("name") != "adain":
+    # Of the other tasks only the losses look at features.
+    unused += ("features",)
+  waiting = [
+    (_escaped(name), network)
+    for name, network in model.params.items()
+    if not name.startswith(unused)
+  ]
   flat: dict[str, np.ndarray] = {}
-  waiting = [(str(name), value) for name, value in params.items()]
   for name, value in waiting:
     if isinstance(value, Mapping):
-      waiting += [(f"{name}/{key}", inner) for key, inner in value.items()]
-    elif not name.startswith(_TRAINING_ONLY):
-      flat[name] = np.ascontiguousarray(value)
+      waiting += [
+        (f"{name}/{_escaped(k)}", inner) for k, inner in value.items()
+      ]
+    else:
+      flat[name] = np.array(value, order="C")
   return flat
 
 
-def _count(params: Params) -> dict[str, int]:
-  """Parameters of each network that is kept."""
+def networks(model: Pretrained) -> dict[str, int]:
+  """Parameters of each network that is kept, by name."""
   counts: dict[str, int] = {}
-  for name, array in flatten(params).items():
+  for name, array in flatten(model).items():
     network = name.partition("/")[0]
     counts[network] = counts.get(network, 0) + array.size
   return counts
+
+
+def _escaped(name: str) -> str:
+  return str(name).replace("%", "%25").replace("/", "%2F")
+
+
+def _plain(name: str) -> str:
+  return name.replace("%2F", "/").replace("%25", "%")
 
 
 def _describe(model: Pretrained) -> dict[str, Any]:
@@ -297,7 +320,7 @@ def _described(path: pathlib.Path) -> dict[str, Any]:
 def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
   tree: dict[str, Any] = {}
   for name, array in flat.items():
-    *path, last = name.split("/")
+    *path, last = map(_plain, name.split("/"))
     place = tree
     for part in path:
       place = place.setdefault(part, {})

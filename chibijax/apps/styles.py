@@ -20,7 +20,7 @@ from PIL import Image
 from chibijax.apps import drawn
 from chibijax.apps.stylize import Stylizer
 from chibijax.apps.timing import Clock
-from chibijax.artist import palette
+from chibijax.artist import Drawing, palette
 from chibijax.faces import align, landmarks
 from chibijax.faces.face import Face
 from chibijax.faces.measure import measure
@@ -34,6 +34,8 @@ STYLES = ("drawn", "toon", "model")
 MARGIN = 0.12
 # Least share of a picture whose colour is reported, in pixels.
 _LEAST = 40
+# Side of the copy of a drawing on which its colours are measured.
+_SMALL = 96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Look:
     colors: sRGB hex of the photo's "skin" and "hair", where they were seen.
     ratios: proportions, see `post.proportions.Report`; None of a drawn one.
     times: seconds by stage.
+    drawn_colors: as `colors`, of the picture before its finish, where the masks
+      are not at hand.
   """
 
   image: UInt8[np.ndarray, "size size c"]
@@ -73,6 +77,7 @@ class Look:
   colors: dict[str, str]
   ratios: dict[str, Any] | None
   times: dict[str, float]
+  drawn_colors: dict[str, str] | None = None
 
 
 @runtime_checkable
@@ -95,6 +100,7 @@ class Drawn:
     overrides: attributes of the artist set by hand.
     seed: decides between equals.
     pool: where jobs run.
+    masks: whether something needs the masks at the full size.
   """
 
   size: int
@@ -103,6 +109,7 @@ class Drawn:
   overrides: Mapping[str, str | float]
   seed: int
   pool: futures.Executor
+  masks: bool = True
 
   def __call__(self, jobs: list[Job]) -> list[Look]:
     """Draws every job's face."""
@@ -114,16 +121,16 @@ class Drawn:
     # which were learnt from drawings (benchmarks/attributes.py).
     person = measure(job.photo, job.face, masks={})
     clock.lap("measure")
-    drawing = drawn.draw(
-      person,
-      self.size,
-      body=self.body,
-      background=self.background,
-      overrides=self.overrides,
-      seed=self.seed,
-    )
+    drawing = self._picture(person, self.size, masks=self.masks)
+    small = drawing
+    if not self.masks:
+      # Its colours are measured on a small copy: masks take a third of the
+      # time.
+      small = self._picture(person, min(self.size, _SMALL), masks=True)
     clock.lap("draw")
-    masks = {name: drawing.masks[name] for name in ("hair", "skin")}
+    masks = {}
+    if self.masks:
+      masks = {name: drawing.masks[name] for name in ("hair", "skin")}
     if self.background == "none":
       masks["background"] = drawing.image[..., 3] < 128
     colors = {"skin": person.skin}
@@ -138,6 +145,18 @@ class Drawn:
       colors=colors,
       ratios=None,
       times=clock.times,
+      drawn_colors=typical_colors(small.image, small.masks),
+    )
+
+  def _picture(self, person: Person, size: int, *, masks: bool) -> Drawing:
+    return drawn.draw(
+      person,
+      size,
+      body=self.body,
+      background=self.background,
+      overrides=self.overrides,
+      seed=self.seed,
+      masks=masks,
     )
 
 

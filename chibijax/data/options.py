@@ -1,12 +1,14 @@
 """What `config.data` may say, and the sources that it names."""
 
 import dataclasses
+import pathlib
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from chibijax.data import images
 from chibijax.data.characters import LabelledChibis
 from chibijax.data.folder import FolderSource, Split, matched
+from chibijax.data.labels import LabelledFolder, LabelledTfds, Table
 from chibijax.data.portraits import LabelledPortraits
 from chibijax.data.posed import FigureSource, PosedFolderSource
 from chibijax.data.sources import (
@@ -37,6 +39,10 @@ class Options:
     image_key_a: image feature of a TFDS data set.
     image_key_b: the same for B.
     tfds_dir: TFDS's data directory; "" for its default.
+    label_file: of a folder alone, a CSV of labels (`data.labels`), which bring
+      `attributes` to a batch; "" for none.
+    labels: columns of that CSV, () for all of them; or of TFDS alone, features
+      that are numbers, () for none.
     paired: whether A and B show the same thing (and are cropped together).
     size: side of the pictures in a batch, in pixels.
     load_size: side before the random crop, in pixels.
@@ -72,6 +78,8 @@ class Options:
   image_key_a: str = "image"
   image_key_b: str = "image"
   tfds_dir: str = ""
+  label_file: str = ""
+  labels: tuple[str, ...] = ()
   paired: bool = False
   size: int = 256
   load_size: int = 286
@@ -143,8 +151,8 @@ class Options:
         f"config.data has no option {', '.join(unknown)}; the options are"
         f" {', '.join(known)}."
       )
-    if "background" in values:
-      values["background"] = tuple(values["background"])
+    for name in {"background", "labels"} & values.keys():
+      values[name] = tuple(values[name])
     return cls(**values)
 
 
@@ -167,10 +175,20 @@ def sources(options: Options, split: Split) -> list[Source]:
     return [_posed(options, split, cache)]
   if not options.source_b and options.domain_a == "labelled":
     return [_labelled(options, split, cache)]
-  if not options.source_b and options.domain_a == "labelled_chibi":
+  drawn = options.source_a == "artist"  # Else `data.labels` may bring theirs.
+  if not options.source_b and options.domain_a == "labelled_chibi" and drawn:
     return [_labelled(options, split, cache, chibi=True)]
+  named = options.label_file or options.labels
+  if named and (options.source_b or options.source_a not in ("folder", "tfds")):
+    raise DataError(
+      "data.label_file and data.labels are for one folder or TFDS data set as"
+      " data.source_a, with data.source_b empty."
+    )
   if not options.source_b:
     source = _source(options, "a", split)
+    if isinstance(source, LabelledFolder | LabelledTfds):
+      source.cache.limit = cache
+      return [source]
     return [JointSource({"image": source}, cache_bytes=cache)]
   kinds = {options.source_a, options.source_b}
   if options.paired and len(kinds) > 1:
@@ -266,15 +284,22 @@ def _source(options: Options, side: Literal["a", "b"], split: Split) -> Source:
     options.min_side if kind == "folder" else 1,
   )
   if kind == "folder":
-    return FolderSource(
+    source = FolderSource(
       path,
       reader,
       split=split,
       eval_fraction=options.eval_fraction,
     )
+    if options.label_file or options.labels:
+      file = pathlib.Path(options.label_file).expanduser()
+      return LabelledFolder(source, Table(file, options.labels))
+    return source
   data_dir = options.tfds_dir or None
   key = getattr(options, f"image_key_{side}")
   name = _tfds_split(path, data_dir, split, options.eval_fraction)
+  if options.labels:
+    labels = options.labels
+    return LabelledTfds(path, name, data_dir, key, reader, labels=labels)
   return TfdsSource(path, name, data_dir, key, reader)
 
 

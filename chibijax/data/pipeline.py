@@ -308,8 +308,9 @@ class _Draw:
   transform: transforms.CropFlip
 
   def __call__(self, example: Example, rng: np.random.Generator) -> Example:
-    pictures = self.transform(tuple(example.values()), rng)
-    return dict(zip(example, pictures))
+    names = [name for name, x in example.items() if np.ndim(x) == 3]
+    pictures = self.transform(tuple(example[name] for name in names), rng)
+    return example | dict(zip(names, pictures))
 
 
 @dataclasses.dataclass(frozen=True)

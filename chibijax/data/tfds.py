@@ -4,6 +4,9 @@ import io
 import threading
 from typing import Any
 
+import numpy as np
+from jaxtyping import UInt8
+
 from chibijax.data import images
 from chibijax.data.sources import DataError, Example, Source
 
@@ -103,9 +106,30 @@ class TfdsSource(Source):
 
   def load(self, index: int) -> Example:
     """Reads and decodes one picture; see `Source.load`."""
-    encoded = io.BytesIO(self._open()[index][self.image_key])
+    return {"image": self.picture(self.record(index), index)}
+
+  def record(self, index: int) -> dict[str, Any]:
+    """All features of one example; pictures are the bytes of their files."""
+    return self._open()[index]
+
+  def picture(
+    self, record: dict[str, Any], index: int
+  ) -> UInt8[np.ndarray, "height width 3"]:
+    """Decodes the picture of a record.
+
+    Args:
+      record: from `record`.
+      index: which one it is, for sentences.
+
+    Returns:
+      uint8 sRGB.
+
+    Raises:
+      ImageError: if it is damaged.
+    """
+    encoded = io.BytesIO(record[self.image_key])
     encoded.name = f"{self.name}/{self.split} example {index}"
-    return {"image": self.reader.read(encoded)}
+    return self.reader.read(encoded)
 
   @property
   def description(self) -> str:

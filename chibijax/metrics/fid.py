@@ -85,6 +85,41 @@ def distance(a: Statistics, b: Statistics) -> float:
   return float(max(total - 2 * cross, 0.0))
 
 
+def distance_of(
+  a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]
+) -> float:
+  """`distance` of the statistics of two sets, in the cheaper of two ways.
+
+  With centred sets X and Y the trace of (S1 S2)^(1/2) is also the sum of the
+  singular values of X Y^T, over ((n - 1) (m - 1))^(1/2): a matrix of n x m
+  numbers where the covariances have d x d.
+
+  Args:
+    a: features of one set.
+    b: features of the other.
+
+  Returns:
+    The distance.
+
+  Raises:
+    ValueError: if a set has fewer than two examples.
+  """
+  if min(len(a), len(b)) >= a.shape[1] or max(len(a), len(b)) > 4 * a.shape[1]:
+    return distance(statistics(a), statistics(b))
+  if min(len(a), len(b)) < 2:
+    raise ValueError(
+      f"Statistics need at least two rows of features, got {len(a)}, {len(b)}."
+    )
+  means, centred, total = [], [], 0.0
+  for x in (np.asarray(a, np.float64), np.asarray(b, np.float64)):
+    means.append(x.mean(0))
+    centred.append((x - means[-1]) / np.sqrt(len(x) - 1))
+    total += (centred[-1] ** 2).sum()
+  cross = np.linalg.svd(centred[0] @ centred[1].T, compute_uv=False).sum()
+  gap = means[0] - means[1]
+  return float(max(gap @ gap + total - 2 * cross, 0.0))
+
+
 def frechet(
   a: Float[np.ndarray, "n d"],
   b: Float[np.ndarray, "m d"],
@@ -122,7 +157,7 @@ def frechet(
   elif size < ENOUGH:
     note = f"biased upwards at n={size}; compare only at equal n, or use KID"
   if at is None:
-    value = distance(statistics(a), statistics(b))
+    value = distance_of(a, b)
     sizes = f"all {len(a)} and {len(b)} examples"
     return Estimate(value, None, None, smaller, f"Frechet, {sizes}", note)
   if not 2 <= at <= smaller:
@@ -130,9 +165,9 @@ def frechet(
   rng = estimate.generator(key)
   draws = np.array(
     [
-      distance(
-        statistics(a[rng.choice(len(a), at, replace=False)]),
-        statistics(b[rng.choice(len(b), at, replace=False)]),
+      distance_of(
+        a[rng.choice(len(a), at, replace=False)],
+        b[rng.choice(len(b), at, replace=False)],
       )
       for _ in range(repeats if at < max(len(a), len(b)) else 1)
     ]

@@ -41,7 +41,7 @@ class Encoder(nn.Module):
     for i, width in enumerate(self.widths):
       x = _Conv(width, 4, 2, dtype=self.dtype, name=f"down_{i}")(x)
       x = _Residual(self.dtype, name=f"block_{i}")(leaky_relu(x))
-    x = leaky_relu(x).reshape(len(x), -1)
+    x = leaky_relu(x).reshape(x.shape[0], -1)
     code = _Dense(2 * self.latent, self.dtype, name="code")(x)
     mean, log_variance = jnp.split(code.astype(jnp.float32), 2, -1)
     # Beyond these bounds the exponential would not fit.

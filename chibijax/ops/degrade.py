@@ -19,12 +19,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from chibijax.ops import jpeg
+from chibijax.ops import blur_kernels, jpeg
 
-KERNEL = 21  # Side of the largest kernel, in pixels.
 METHODS = ("area", "bilinear", "bicubic")
-# Gaussian, generalised Gaussian, plateau; the first half of each isotropic.
-_KINDS = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 _DRAWS = 16  # Uniform numbers a round needs.
 
 
@@ -72,82 +69,6 @@ class Canvas(NamedTuple):
   size: Int[Array, "2"]
 
 
-def gaussian_kernel(
-  sigmas: Float[Array, "2"],
-  angle: Float[Array, ""],
-  beta: Float[Array, ""],
-  *,
-  plateau: Bool[Array, ""] | bool = False,
-) -> Float[Array, "21 21"]:
-  """A generalised, anisotropic Gaussian kernel.
-
-  With q = p^T S^-1 p: exp(-q^beta / 2), or 1 / (1 + q^beta) for a plateau
-  (Wang et al. 2021, eq. 3; Liu et al. 2020).
-
-  Args:
-    sigmas: standard deviations along the kernel's own axes, in pixels.
-    angle: of the first of them from the x axis, in radians.
-    beta: 1 is Gaussian; below it is more pointed, above flatter.
-    plateau: which of the two.
-
-  Returns:
-    The kernel; it sums to 1.
-  """
-  x, y = _offsets()
-  u = (x * jnp.cos(angle) + y * jnp.sin(angle)) / sigmas[0]
-  v = (y * jnp.cos(angle) - x * jnp.sin(angle)) / sigmas[1]
-  power = (u**2 + v**2) ** beta
-  kernel = jnp.where(plateau, 1 / (1 + power), jnp.exp(-power / 2))
-  return kernel / kernel.sum()
-
-
-def sinc_kernel(cutoff: Float[Array, ""]) -> Float[Array, "21 21"]:
-  """The ideal circular low pass, cut off: w J1(w r) / (2 pi r) (eq. 5).
-
-  Args:
-    cutoff: w, in radians a pixel, up to pi.
-
-  Returns:
-    The kernel; it sums to 1.
-  """
-  x, y = _offsets()
-  radius = jnp.sqrt(x**2 + y**2)
-  # Bessel's integral; the trapezoids are exact once there are more of them
-  # than the largest argument, which is 45.
-  angles = (jnp.arange(96, dtype=jnp.float32) + 0.5) * (math.pi / 96)
-  waves = angles - cutoff * radius[..., None] * jnp.sin(angles)
-  bessel = jnp.cos(waves).mean(-1)
-  kernel = cutoff * bessel / (2 * math.pi * jnp.maximum(radius, 1e-6))
-  kernel = jnp.where(radius > 0, kernel, cutoff**2 / (4 * math.pi))
-  return kernel / kernel.sum()
-
-
-def draw_kernel(
-  draws: Float[Array, "8"], sigma: tuple[float, float]
-) -> Float[Array, "21 21"]:
-  """A blur: one of six Gaussian kinds, or, one in ten, a sinc.
-
-  Args:
-    draws: uniform in [0, 1): which kernel.
-    sigma: range of the standard deviations, in pixels.
-
-  Returns:
-    A kernel of 7 to 21 pixels, with zeros around; it sums to 1.
-  """
-  kind = _choice(draws[0], _KINDS)
-  sigmas = _between(draws[1:3], sigma)
-  sigmas = jnp.where(kind % 2 == 0, sigmas[0], sigmas)
-  angle = _between(draws[3], (-math.pi, math.pi))
-  wide, flat = (_between(draws[4], r) for r in ((0.5, 4.0), (1.0, 2.0)))
-  beta = jnp.where(kind < 2, 1.0, jnp.where(kind < 4, wide, flat))
-  kernel = gaussian_kernel(sigmas, angle, beta, plateau=kind >= 4)
-  half = _whole(draws[5], 3, KERNEL // 2)
-  least = jnp.where(half < 6, math.pi / 3, math.pi / 5)
-  cutoff = least + (math.pi - least) * draws[6]
-  kernel = jnp.where(draws[7] < 0.1, sinc_kernel(cutoff), kernel)
-  return _cropped(kernel, half)
-
-
 def blur(
   x: Float[Array, "h w 3"], kernel: Float[Array, "21 21"]
 ) -> Float[Array, "h w 3"]:
@@ -163,13 +84,13 @@ def blur(
   Returns:
     The blurred picture.
   """
-  half = KERNEL // 2
+  half = blur_kernels.KERNEL // 2
   padded = jnp.pad(x, ((half, half), (half, half), (0, 0)), mode="edge")
   height, width, _ = padded.shape
   spectrum = jnp.fft.rfft2(padded, axes=(0, 1))
   spectrum *= jnp.fft.rfft2(kernel, (height, width))[..., None]
   y = jnp.fft.irfft2(spectrum, (height, width), axes=(0, 1))
-  return y[KERNEL - 1 :, KERNEL - 1 :]
+  return y[blur_kernels.KERNEL - 1 :, blur_kernels.KERNEL - 1 :]
 
 
 def resize(
@@ -218,11 +139,13 @@ def noise(
   Returns:
     The noisy picture, in [0, 1].
   """
-  gaussian = _between(draws[1], order.gaussian) / 255
+  gaussian = blur_kernels.between(draws[1], order.gaussian) / 255
   level = jnp.round(jnp.clip(x, 0, 1) * 255) / 255
   grey = draws[2] < order.grey
   light = jnp.where(grey, level.mean(-1, keepdims=True), level)
-  photons = _between(draws[1], order.poisson) * jnp.sqrt(light / 256)
+  photons = blur_kernels.between(draws[1], order.poisson) * jnp.sqrt(
+    light / 256
+  )
   # Drawn flat, see `models.layers.init_kernel`.
   normal = jax.random.normal(key, (x.size,)).reshape(x.shape)
   normal = jnp.where(grey, normal[..., :1], normal)
@@ -282,14 +205,14 @@ def _degrade(
   canvas = _round(
     keys[1], first_draws, canvas, canvas.size, _room(side, first), first
   )
-  canvas = _jpeg(canvas, _between(first_draws[-1], first.quality))
+  canvas = _jpeg(canvas, blur_kernels.between(first_draws[-1], first.quality))
   # The second round's factors are of the final size.
   room = _room(side // scale, second)
   canvas = _round(keys[2], second_draws, canvas, small, room, second)
   # The last resize, with its filter, before JPEG or after it.
   before = draws[0] < 0.5
   canvas = _either(before, _last(draws[1:], canvas, small), canvas)
-  canvas = _jpeg(canvas, _between(second_draws[-1], second.quality))
+  canvas = _jpeg(canvas, blur_kernels.between(second_draws[-1], second.quality))
   canvas = _either(before, canvas, _last(draws[1:], canvas, small))
   found = canvas.pixels[: side // scale, : side // scale]
   return jnp.round(jnp.clip(found, 0, 1) * 255) / 255
@@ -298,10 +221,16 @@ def _degrade(
 def _last(draws: Float[Array, " n"], canvas: Canvas, small: Array) -> Canvas:
   """The last resize, then a sinc filter four times out of five."""
   n = canvas.pixels.shape[0]
-  canvas = resize(canvas, small, n, _whole(draws[0], 0, len(METHODS) - 1))
-  kernel = sinc_kernel(_between(draws[1], (math.pi / 3, math.pi)))
-  kernel = _cropped(kernel, _whole(draws[2], 3, KERNEL // 2))
-  kernel = jnp.where(draws[3] < 0.8, kernel, _nothing())
+  canvas = resize(
+    canvas, small, n, blur_kernels.whole(draws[0], 0, len(METHODS) - 1)
+  )
+  kernel = blur_kernels.sinc_kernel(
+    blur_kernels.between(draws[1], (math.pi / 3, math.pi))
+  )
+  kernel = blur_kernels.cropped(
+    kernel, blur_kernels.whole(draws[2], 3, blur_kernels.KERNEL // 2)
+  )
+  kernel = jnp.where(draws[3] < 0.8, kernel, blur_kernels.identity())
   return _settled(Canvas(blur(canvas.pixels, kernel), canvas.size))
 
 
@@ -314,20 +243,20 @@ def _round(
   order: Order,
 ) -> Canvas:
   """Blur, resize and noise of one round; factors are of `base`."""
-  kernel = draw_kernel(draws[:8], order.sigma)
-  kernel = jnp.where(draws[8] < order.blur, kernel, _nothing())
+  kernel = blur_kernels.draw_kernel(draws[:8], order.sigma)
+  kernel = jnp.where(draws[8] < order.blur, kernel, blur_kernels.identity())
   canvas = _settled(canvas._replace(pixels=blur(canvas.pixels, kernel)))
   smallest, largest = order.factor
   factors = jnp.stack(
     [
-      _between(draws[9], (1.0, largest)),
-      _between(draws[9], (smallest, 1.0)),
+      blur_kernels.between(draws[9], (1.0, largest)),
+      blur_kernels.between(draws[9], (smallest, 1.0)),
       jnp.ones(()),
     ]
   )
-  factor = factors[_choice(draws[10], order.sizes)]
+  factor = factors[blur_kernels.choice(draws[10], order.sizes)]
   size = jnp.maximum((base * factor).astype(jnp.int32), 1)
-  method = _whole(draws[11], 0, len(METHODS) - 1)
+  method = blur_kernels.whole(draws[11], 0, len(METHODS) - 1)
   canvas = resize(canvas, size, side, method)
   pixels = noise(key, canvas.pixels, draws[12:15], order)
   return _settled(Canvas(pixels, size))
@@ -350,47 +279,8 @@ def _settled(canvas: Canvas) -> Canvas:
   return canvas._replace(pixels=canvas.pixels[rows][:, columns])
 
 
-def _offsets() -> tuple[Float[Array, "21 21"], Float[Array, "21 21"]]:
-  places = jnp.arange(KERNEL, dtype=jnp.float32) - KERNEL // 2
-  x, y = jnp.meshgrid(places, places)
-  return x, y
-
-
-def _cropped(
-  kernel: Float[Array, "21 21"], half: Int[Array, ""]
-) -> Float[Array, "21 21"]:
-  x, y = _offsets()
-  inside = jnp.maximum(jnp.abs(x), jnp.abs(y)) <= half
-  kernel = jnp.where(inside, kernel, 0)
-  return kernel / kernel.sum()
-
-
-def _nothing() -> Float[Array, "21 21"]:
-  """The kernel that changes nothing."""
-  x, y = _offsets()
-  return ((x == 0) & (y == 0)).astype(jnp.float32)
-
-
 def _either(first: Bool[Array, ""], one: Canvas, other: Canvas) -> Canvas:
   return jax.tree.map(lambda x, y: jnp.where(first, x, y), one, other)
-
-
-def _between(
-  draw: Float[Array, "*shape"], limits: tuple[float, float]
-) -> Float[Array, "*shape"]:
-  return limits[0] + (limits[1] - limits[0]) * draw
-
-
-def _whole(draw: Float[Array, ""], least: int, most: int) -> Int[Array, ""]:
-  return least + (draw * (most - least + 1)).astype(jnp.int32)
-
-
-def _choice(
-  draw: Float[Array, ""], weights: tuple[float, ...]
-) -> Int[Array, ""]:
-  # The last sum is 1 up to rounding, and the draw may be above it.
-  sums = jnp.cumsum(jnp.array(weights))[:-1]
-  return (draw >= sums).sum()
 
 
 def _weights(

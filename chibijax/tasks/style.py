@@ -28,10 +28,11 @@ def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
   Args:
     config: an experiment's config (`configs/common.py`): `model.name`
       ("adain" or "johnson"), `model.features` (network, weights, see
-      `FrozenNetwork`), `loss.content`, `loss.style`, `loss.style_layers`,
+      `FrozenNetwork`), `loss.content`, `loss.style`, `loss.variation`,
+      `loss.style_layers`,
       `optim`, `total_steps`, `precision`, `ema`; of "adain" `model.layer` and
       `model.decoder.blocks`; of "johnson" `model.generator` (width, blocks),
-      `loss.content_layers`, `loss.variation` and `loss.relative`.
+      `loss.content_layers` and `loss.relative`.
     axis: the data axis under pmap; None is the global view of jit.
 
   Returns:
@@ -47,10 +48,10 @@ def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
     )
   if not 0 <= config.ema < 1:
     raise UserError(f"ema is {config.ema}, expected a decay in [0, 1).")
-  if min(loss.content, loss.style) < 0:
+  if min(loss.content, loss.style, loss.variation) < 0:
     raise UserError(
-      "loss.content and loss.style must not be negative, got "
-      f"{loss.content} and {loss.style}."
+      "loss.content, loss.style and loss.variation must not be negative, got "
+      f"{loss.content}, {loss.style} and {loss.variation}."
     )
   axis = axis or Axis()
   dtype = Precision(config.precision).dtype
@@ -69,6 +70,7 @@ def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
     content=loss.content,
     style=loss.style,
     style_layers=style_layers,
+    variation=loss.variation,
     ema=config.ema,
     axis=axis,
   )
@@ -79,7 +81,6 @@ def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
   return Johnson(
     net=StyleNet(model.generator.width, model.generator.blocks, dtype),
     content_layers=others,
-    variation=loss.variation,
     relative=loss.relative,
     **shared,
   )

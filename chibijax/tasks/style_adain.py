@@ -92,6 +92,9 @@ class AdaIn(StyleTask):
   ) -> tuple[Float[Array, ""], Metrics]:
     """Content and style loss (Huang & Belongie 2017, eqs. 11 to 13).
 
+    The recipe has no weight for smoothness; networks that begin with a stride
+    do not see fine stripes and need one.
+
     Args:
       decoder: parameters of the decoder.
       frozen: `params["features"]`.
@@ -108,11 +111,14 @@ class AdaIn(StyleTask):
     found = self.encode(frozen, result, self.style_layers)
     content = losses.content(found, mixed, (self.layer,))
     style = losses.moments(found, goal, self.style_layers)
+    variation = losses.total_variation(result)
     total = self.content * content + self.style * style
+    total += self.variation * variation
     return total, {
       "loss/total": total,
       "loss/content": content,
       "loss/style": style,
+      "loss/variation": variation,
     }
 
   def eval_step(
@@ -191,7 +197,9 @@ class AdaIn(StyleTask):
     mixed = (1 - share.sum(0, keepdims=True)) * code
     for k in range(count):
       region = None if masks is None else _like(masks[k : k + 1], code)
-      goal_k = jnp.broadcast_to(goal[k : k + 1], (len(code), *goal.shape[1:]))
+      goal_k = jnp.broadcast_to(
+        goal[k : k + 1], (code.shape[0], *goal.shape[1:])
+      )
       mixed += share[k : k + 1] * statistics.adain(code, goal_k, region)
     mixed = code + alpha * (mixed - code)
     result = self.net.apply({"params": params[self.NET]}, mixed)

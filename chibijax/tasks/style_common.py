@@ -32,6 +32,8 @@ Maps: TypeAlias = dict[str, Array]
 
 FEATURES = "features"
 UNTRAINED = "random"
+# The layer before the first: the picture's own colours.
+PIXELS = "pixels"
 
 
 @runtime_checkable
@@ -51,7 +53,7 @@ class Features(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FrozenNetwork:
-  """A network of `models.features`.
+  """A network of `models.features`, with the picture itself as "pixels".
 
   Attributes:
     name: "squeezenet", "vgg16", "vgg19" or "alexnet".
@@ -91,7 +93,7 @@ class FrozenNetwork:
       blank = jax.ShapeDtypeStruct((1, 64, 64, 3), jnp.float32)
       try:
         recorded = net.replace(params=used)
-        jax.eval_shape(lambda x: recorded.layers(x, self.depth), blank)
+        jax.eval_shape(lambda x: recorded.layers(x, _inner(self.depth)), blank)
       except ValueError as error:
         raise UserError(str(error)) from error
     title = f"{net.source}-{net.sha256[:16]}".rstrip("-")
@@ -114,11 +116,15 @@ class FrozenNetwork:
       name=self.name,
       source=title.partition("-")[0],
     )
+    maps = net.layers(x, _inner(names))
+    if PIXELS in names:
+      maps[PIXELS] = x
     scales = frozen["scales"]
-    return {
-      name: value / scales[name] if scales else value
-      for name, value in net.layers(x, names).items()
-    }
+    return {k: v / scales[k] if scales else v for k, v in maps.items()}
+
+
+def _inner(names: Sequence[str]) -> tuple[str, ...]:
+  return tuple(name for name in names if name != PIXELS)
 
 
 class _Recorder(dict):
@@ -144,6 +150,7 @@ class StyleTask:
     content: weight of the content loss.
     style: weight of the style loss.
     style_layers: layers that the style loss looks at.
+    variation: weight of the total variation.
     ema: decay of the trained network's average; 0 keeps none.
     axis: the data axis.
   """
@@ -154,6 +161,7 @@ class StyleTask:
   content: float
   style: float
   style_layers: tuple[str, ...]
+  variation: float = 0.0
   ema: float = 0.0
   axis: Axis = dataclasses.field(default_factory=Axis)
 

@@ -35,13 +35,11 @@ class Johnson(StyleTask):
 
   Attributes:
     content_layers: layers that the content loss looks at.
-    variation: weight of the total variation.
     relative: losses relative to their targets, see `losses.style`: weights
       that suit any feature network, in place of the recipe's for VGG16.
   """
 
   content_layers: tuple[str, ...] = ("relu2_2",)
-  variation: float = 0.0
   relative: bool = False
   NET = "gen"
 

@@ -163,28 +163,72 @@ def at_any_size(
   return function(padded)[:, top : top + height, left : left + width]
 
 
-def judged(
-  photo: Images, chibi: Images, batch: Batch, paired: bool
-) -> dict[str, Array]:
-  """What evaluation shows of a translation in one direction.
+class OneWay:
+  """What the models that learn one direction, a to b, share.
 
-  Args:
-    photo: what went in, in [-1, 1].
-    chibi: what came out.
-    batch: the batch, for the truth.
-    paired: whether the batch holds pairs.
+  Subclasses are dataclasses; they say how pictures of suitable sides are
+  translated (`generate`) and which sides are suitable.
 
-  Returns:
-    `image/input`, `image/output`, for pairs `image/target`, and
-    `metric/luminance_correlation` for each example.
+  Attributes:
+    title: the model's name, for messages.
+    multiple: what the generator needs both sides to be multiples of.
+    min_size: how long it needs them at least, in pixels.
+    paired: whether evaluation batches hold pairs: `image_b` is the target.
   """
-  out = {"image/input": photo, "image/output": chibi}
-  if paired:
-    out["image/target"] = signed(batch["image_b"])
-  out["metric/luminance_correlation"] = image_ops.luminance_correlation(
-    photo, chibi
-  )
-  return out
+
+  title: str
+  multiple: int
+  min_size: int
+  paired: bool
+
+  def generate(self, gen: Params, images: Images) -> Images:
+    """Translates pictures in [-1, 1] with the generator's parameters."""
+    raise NotImplementedError
+
+  def eval_step(
+    self, state: TrainState, batch: Batch, key: PRNGKeyArray
+  ) -> dict[str, Array]:
+    """Translates a to b; see `core.types.Task`.
+
+    Returns:
+      `image/input`, `image/output`, for pairs `image/target`, and
+      `metric/luminance_correlation` of photo and chibi for each example.
+    """
+    del key
+    photo = signed(batch["image_a"])
+    chibi = self.translate(inference_params(state), photo)
+    out = {"image/input": photo, "image/output": chibi}
+    if self.paired:
+      out["image/target"] = signed(batch["image_b"])
+    out["metric/luminance_correlation"] = image_ops.luminance_correlation(
+      photo, chibi
+    )
+    return out
+
+  def translate(
+    self, params: Params, images: Images, direction: Direction = "a2b"
+  ) -> Images:
+    """Translates pictures of any size of at least 2 pixels.
+
+    Args:
+      params: networks by name, e.g. `inference_params(state)`.
+      images: pictures in [-1, 1].
+      direction: "a2b"; there is no other.
+
+    Returns:
+      Pictures in [-1, 1] of the same size.
+
+    Raises:
+      UserError: for "b2a".
+      ValueError: for another direction or pictures of a single pixel's side.
+    """
+    check_direction(direction, one_way=self.title)
+    return at_any_size(
+      lambda x: self.generate(params["gen_ab"], x),
+      images,
+      self.multiple,
+      self.min_size,
+    )
 
 
 def has_targets(data: Any) -> bool:

@@ -11,7 +11,7 @@ ten times as much, and mirrors half of its steps (`model.flip`).
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ from chibijax.models.patchgan import PatchDiscriminator
 from chibijax.models.resnet import ResnetGenerator
 from chibijax.tasks import translation_common as common
 from chibijax.tasks import translation_extras
-from chibijax.tasks.translation_common import Direction, Images
+from chibijax.tasks.translation_common import Images
 from chibijax.tasks.translation_extras import Extras
 
 Positions = tuple[Int[Array, " _"], ...]
@@ -58,7 +58,7 @@ class Draws(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Cut:
+class Cut(common.OneWay):
   """The task; see `build` for what the config says of each field.
 
   Attributes:
@@ -96,6 +96,9 @@ class Cut:
   augment: tuple[tuple[str, float], ...] = ()
   extras: Extras = dataclasses.field(default_factory=Extras)
   axis: Axis = dataclasses.field(default_factory=Axis)
+  title: ClassVar[str] = "CUT"
+  multiple: ClassVar[int] = resnet.MULTIPLE
+  min_size: ClassVar[int] = resnet.MIN_SIZE
 
   def init(self, key: PRNGKeyArray, spec: Batch) -> TrainState:
     """Draws the networks' parameters; see `core.types.Task`.
@@ -104,7 +107,7 @@ class Cut:
       UserError: if the pictures' sizes do not suit the networks.
     """
     shape = common.checked_shape(
-      spec, resnet.MULTIPLE, resnet.MIN_SIZE, self.discriminator
+      spec, self.multiple, self.min_size, self.discriminator
     )
     keys = jax.random.split(key, 3)
     blank = jnp.zeros((1, *shape), jnp.float32)
@@ -211,7 +214,7 @@ class Cut:
       metrics["loss/nce_identity"] = contrast[1]
     if self.extras.active:
       more, found = self.extras(
-        lambda x: self._apply(self.generator, gen, x)[0],
+        lambda x: self.generate(gen, x),
         a,
         fakes[0],
         draws.extra,
@@ -292,39 +295,9 @@ class Cut:
     )
     return state, self.axis.mean({**metrics, "loss/discriminator": judged})
 
-  def eval_step(
-    self, state: TrainState, batch: Batch, key: PRNGKeyArray
-  ) -> dict[str, Array]:
-    """Translates a to b; see `core.types.Task` and `common.judged`."""
-    del key
-    photo = common.signed(batch["image_a"])
-    chibi = self.translate(common.inference_params(state), photo)
-    return common.judged(photo, chibi, batch, self.paired)
-
-  def translate(
-    self, params: Params, images: Images, direction: Direction = "a2b"
-  ) -> Images:
-    """Translates pictures of any size of at least 2 pixels.
-
-    Args:
-      params: networks by name, e.g. `inference_params(state)`.
-      images: pictures in [-1, 1].
-      direction: "a2b"; there is no other.
-
-    Returns:
-      Pictures in [-1, 1] of the same size.
-
-    Raises:
-      UserError: for "b2a".
-      ValueError: for another direction or pictures of a single pixel's side.
-    """
-    common.check_direction(direction, one_way="CUT")
-    return common.at_any_size(
-      lambda x: self._apply(self.generator, params["gen_ab"], x)[0],
-      images,
-      resnet.MULTIPLE,
-      resnet.MIN_SIZE,
-    )
+  def generate(self, gen: Params, images: Images) -> Images:
+    """Translates pictures in [-1, 1]; see `OneWay`."""
+    return self._apply(self.generator, gen, images)[0]
 
   def _apply(
     self, net: Any, params: Params, *batches: Images, **options: Any

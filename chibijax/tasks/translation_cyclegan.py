@@ -218,7 +218,7 @@ class CycleGan:
 
     ema = state.ema
     if self.ema:
-      ema = optim.emacommon.update(ema, gen, self.ema)
+      ema = optim.ema_update(ema, gen, self.ema)
     state = state.replace(
       step=state.step + 1,
       params={**gen, **disc},

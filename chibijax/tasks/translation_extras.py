@@ -100,7 +100,7 @@ class Extras:
       for k, n, s in zip(jax.random.split(key), shape, size)
     ]
 
-    def crop(images: Images) -> Images:
+    def crop(images: Images) -> Float[Array, "b h2 w2 c"]:
       begin = (0, *start, 0)
       return lax.dynamic_slice(
         images, begin, (len(images), *size, images.shape[3])

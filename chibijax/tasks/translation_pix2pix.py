@@ -11,7 +11,7 @@ dropout: what a picture becomes depends on nothing else.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +33,12 @@ from chibijax.models.patchgan import PatchDiscriminator
 from chibijax.models.unet import UnetGenerator
 from chibijax.tasks import translation_common as common
 from chibijax.tasks import translation_extras
-from chibijax.tasks.translation_common import Direction, Images
+from chibijax.tasks.translation_common import Images
 from chibijax.tasks.translation_extras import Extras
 
 
 @dataclasses.dataclass(frozen=True)
-class Pix2Pix:
+class Pix2Pix(common.OneWay):
   """The task; see `build` for what the config says of each field.
 
   Attributes:
@@ -62,6 +62,15 @@ class Pix2Pix:
   augment: tuple[tuple[str, float], ...] = ()
   extras: Extras = dataclasses.field(default_factory=Extras)
   axis: Axis = dataclasses.field(default_factory=Axis)
+  title: ClassVar[str] = "pix2pix"
+  paired: ClassVar[bool] = True
+
+  @property
+  def multiple(self) -> int:
+    """What both sides of a picture must be multiples of."""
+    return self.generator.multiple
+
+  min_size = multiple
 
   def init(self, key: PRNGKeyArray, spec: Batch) -> TrainState:
     """Draws the networks' parameters; see `core.types.Task`.
@@ -69,8 +78,9 @@ class Pix2Pix:
     Raises:
       UserError: if the pictures' sizes do not suit the networks.
     """
-    multiple = self.generator.multiple
-    shape = common.checked_shape(spec, multiple, multiple, self.discriminator)
+    shape = common.checked_shape(
+      spec, self.multiple, self.min_size, self.discriminator
+    )
     gen_key, disc_key = jax.random.split(key)
     blank = jnp.zeros((1, *shape), jnp.float32)
     pair = jnp.concatenate([blank, blank], -1)
@@ -179,40 +189,9 @@ class Pix2Pix:
     )
     return state, self.axis.mean({**metrics, "loss/discriminator": judged})
 
-  def eval_step(
-    self, state: TrainState, batch: Batch, key: PRNGKeyArray
-  ) -> dict[str, Array]:
-    """Translates a to b; see `core.types.Task` and `common.judged`."""
-    del key
-    photo = common.signed(batch["image_a"])
-    chibi = self.translate(common.inference_params(state), photo)
-    return common.judged(photo, chibi, batch, paired=True)
-
-  def translate(
-    self, params: Params, images: Images, direction: Direction = "a2b"
-  ) -> Images:
-    """Translates pictures of any size of at least 2 pixels.
-
-    Args:
-      params: networks by name, e.g. `inference_params(state)`.
-      images: pictures in [-1, 1].
-      direction: "a2b"; there is no other.
-
-    Returns:
-      Pictures in [-1, 1] of the same size.
-
-    Raises:
-      UserError: for "b2a".
-      ValueError: for another direction or pictures of a single pixel's side.
-    """
-    common.check_direction(direction, one_way="pix2pix")
-    net = _of_pictures(self.generator)
-    return common.at_any_size(
-      lambda x: net.apply({"params": params["gen_ab"]}, x),
-      images,
-      net.multiple,
-      net.multiple,
-    )
+  def generate(self, gen: Params, images: Images) -> Images:
+    """Translates pictures one by one; see `OneWay`."""
+    return _of_pictures(self.generator).apply({"params": gen}, images)
 
   def _judge(self, disc: Params, a: Images, b: Images) -> Array:
     pair = jnp.concatenate([a, b], -1)

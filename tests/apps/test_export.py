@@ -1,6 +1,7 @@
 """Exports: ONNX against the networks, primitives refused, names and tasks."""
 
 import functools
+import importlib
 import pathlib
 
 import jax
@@ -9,13 +10,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from chibijax.apps import cli, export, onnx_graph
+from chibijax.apps import cli, export, onnx_graph, pretrained
 from chibijax.core import checkpoint, workdir
 from chibijax.errors import UserError
 from chibijax.models import dcgan, johnson, r3gan, resnet, rrdb, unet
 from chibijax.ops import resample
 from chibijax.tasks import translation
-from configs import cyclegan
+from configs import autoencoder, cyclegan
+from configs import dcgan as dcgan_config
 
 pytest.importorskip("onnx", reason="needs the extra `export`")
 runtime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
@@ -161,6 +163,22 @@ def test_command_writes_onnx_that_translates(
   x = np.zeros((5, 30, 30, 3), np.float32)
   (y,) = _session(back.read_bytes()).run(None, {"pictures": x})
   assert y.shape == x.shape and np.abs(y).max() <= 1
+
+
+@pytest.mark.parametrize("experiment", [autoencoder, dcgan_config])
+def test_each_tasks_network_has_its_function(experiment) -> None:
+  config = experiment.get_config("smoke")
+  size = config.data.size
+  picture = jax.ShapeDtypeStruct((4, size, size, 3), np.uint8)
+  names = ("image_a", "image_b") if config.data.source_b else ("image",)
+  module = importlib.import_module(f"chibijax.tasks.{config.task}")
+  task, spec = module.build(config), dict.fromkeys(names, picture)
+  state = jax.jit(lambda key: task.init(key, spec))(jax.random.key(0))
+  networks = {**state.params, **state.ema}
+  model = pretrained.Pretrained(config, networks, 0, "a test")
+  data, function = export.to_onnx(model)
+  assert set(function.inputs) <= {"pictures", "latents"}
+  assert export.largest_error(data, function) < 1e-4
 
 
 def test_a_wrong_export_is_not_written(

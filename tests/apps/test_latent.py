@@ -50,10 +50,9 @@ def test_path_passes_every_stop() -> None:
 def test_children_have_traits_of_their_parents() -> None:
   parents = _draws(3, 64)
   born = latent.breed(KEY, parents, 50, mutation=0.0)
-  matches = (born[:, None] == parents[None]).any(1)
   # Where nothing mutates, each number is one of a parent's, of all three.
   close = np.abs(np.asarray(born)[:, None] - np.asarray(parents)[None]).min(1)
-  assert close.max() < 1e-5 and matches.shape == born.shape
+  assert close.max() < 1e-5
   shares = np.abs(np.asarray(born)[:, None] - np.asarray(parents)[None]) < 1e-5
   assert (shares.mean((0, 2)) > 0.25).all()
   strangers = latent.breed(KEY, parents, 50, mutation=1.0)
@@ -116,6 +115,11 @@ def trained(tmp_path_factory):
   return root
 
 
+def _size(path) -> tuple[int, int]:
+  with Image.open(path) as picture:
+    return picture.size
+
+
 def _run(*words) -> str:
   result = CliRunner().invoke(app, [str(w) for w in words])
   assert result.exit_code == 0, result.output
@@ -126,7 +130,7 @@ def test_commands_write_grids(trained, tmp_path) -> None:
   where = ("--workdir", trained / "gan")
   grid, saved = tmp_path / "grid.png", tmp_path / "z.npy"
   _run("generate", grid, *where, "--count", 5, "--save", saved)
-  assert Image.open(grid).size == (3 * 18 - 2, 2 * 18 - 2)
+  assert _size(grid) == (3 * 18 - 2, 2 * 18 - 2)
   assert np.load(saved).shape == (5, 5)
   once = grid.read_bytes()
   _run("generate", grid, *where, "--count", 5)
@@ -134,9 +138,9 @@ def test_commands_write_grids(trained, tmp_path) -> None:
   _run("generate", grid, *where, "--count", 5, "--seed", 1)
   assert grid.read_bytes() != once
   _run("interpolate", grid, 1, 2, 3, *where, "--frames", 4)
-  assert Image.open(grid).size == (4 * 18 - 2, 2 * 18 - 2)
+  assert _size(grid) == (4 * 18 - 2, 2 * 18 - 2)
   _run("breed", grid, 1, saved, *where, "--children", 3)
-  assert Image.open(grid).size == (3 * 18 - 2, 3 * 18 - 2)
+  assert _size(grid) == (3 * 18 - 2, 3 * 18 - 2)
 
 
 @pytest.mark.parametrize("name", ["gan", "code"])
@@ -149,7 +153,7 @@ def test_project_command(trained, tmp_path, name: str) -> None:
     "--steps", 2, "--save", saved,
   )  # fmt: skip
   assert "Distance" in text and np.load(saved).shape == (1, 5)
-  assert Image.open(out).size == (34, 16)
+  assert _size(out) == (34, 16)
 
 
 def test_codes_of_an_autoencoder_become_normal_draws(trained) -> None:

@@ -16,6 +16,7 @@ from chibijax.apps.cli import app
 from chibijax.apps.prepare_plan import Rules
 from chibijax.artist import draw_chibi, sample_attributes
 from chibijax.data import duplicates, images, pipeline
+from chibijax.data.labels import Table
 from chibijax.errors import UserError
 
 COUNT = 20
@@ -280,12 +281,23 @@ def test_csv_of_licence_consent_people_and_labels(
     assert (
       len({by_name[f"{k:02}.png"]["split"] for k in range(person, 9, 3)}) == 1
     )
+  table = Table(out / "labels.csv")
+  assert table.names == ("smile",) and len(table.rows) == 9
+  assert table.rows[f"{by_name['05.png']['split']}/person 1/05"] == 5
+  config = {
+    "source_a": "folder", "source_b": "", "path_a": str(out), "size": 32,
+    "crop": False, "threads": 1, "label_file": str(out / "labels.csv"),
+  }  # fmt: skip
+  made = pipeline.make(config, split="train", batch_size=2)
+  assert made.spec["attributes"].shape == (2, 1)
+  assert "1 labels (smile)" in made.description
   assert "the consent of 10 photos" in (out / "README.md").read_text()
   # Consent that is withdrawn later takes its pictures along.
   about.write_text(about.read_text("utf-8-sig").replace("given", "withdrawn"))
   report = run(photos, out, about=about, group="person", licence="CC0")
   assert report.reasons == {"refused": 10} and len(tree(out)) == 10
   assert not report.written and "05.png" not in sides(out)
+  assert "05.png" not in (out / ".looks.jsonl").read_text()
 
 
 @pytest.mark.parametrize(
@@ -431,6 +443,7 @@ def test_command(photos: pathlib.Path, tmp_path: pathlib.Path) -> None:
   assert wrong.exit_code == 2 and "--align is 'some'" in wrong.output
   nobody = CliRunner().invoke(app, [*words, "--consent", "no"])
   assert nobody.exit_code == 3 and not tree(out)
+  assert not (out / "contact_sheet.png").exists()
 
 
 def test_a_real_face(tmp_path: pathlib.Path) -> None:

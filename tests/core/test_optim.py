@@ -36,6 +36,14 @@ def test_exponential_decay_ends_at_its_fraction():
     optim.make_schedule(make_config(schedule="exponential", decay_to=0.0), 9)
 
 
+def test_inverse_time_is_that_of_adain():
+  config = make_config(schedule="inverse_time", decay_rate=0.5)
+  rates = [float(optim.make_schedule(config, 9)(i)) for i in (0, 1, 2)]
+  np.testing.assert_allclose(rates, config.lr / np.array([1, 1.5, 2]))
+  with pytest.raises(UserError, match="decay_rate is -1"):
+    optim.make_schedule(make_config(schedule="inverse_time", decay_rate=-1), 9)
+
+
 @pytest.mark.parametrize("field", ["schedule", "name"])
 def test_unknown_names_are_refused(field):
   with pytest.raises(UserError, match="nonsense"):

@@ -92,6 +92,7 @@ def test_probe_does_not_change_the_code() -> None:
   images = jnp.zeros((2, 16, 16, 3))
   labels, noise = jnp.ones((2, 6)), jnp.zeros((2, task.latent))
 
+  @jax.jit
   def grads(labels):
     return jax.grad(lambda p: task.loss(p, images, labels, noise)[0])(
       state.params

@@ -74,7 +74,22 @@ def _copy(state: TrainState) -> TrainState:
   return jax.tree.map(jnp.copy, state)
 
 
-@pytest.mark.parametrize("name", ["r3gan", "dcgan", "wgan"])
+@functools.lru_cache
+def _stepped() -> tuple[TrainState, dict]:
+  """R3GAN after one step; compiled once for the tests below."""
+  task, first = _first()
+  state, metrics = jax.jit(task.train_step)(first, _batch(), KEY)
+  return state, {k: float(v) for k, v in metrics.items()}
+
+
+def _moved(first: TrainState, after: TrainState, net: str) -> float:
+  pairs = zip(
+    jax.tree.leaves(first.params[net]), jax.tree.leaves(after.params[net])
+  )
+  return sum(float(jnp.abs(x - y).sum()) for x, y in pairs)
+
+
+@pytest.mark.parametrize("name", ["dcgan", "wgan"])
 def test_both_networks_move_and_nothing_recompiles(name: str) -> None:
   task, first = _first(name)
   step = jax.jit(task.train_step, donate_argnums=0)
@@ -83,48 +98,39 @@ def test_both_networks_move_and_nothing_recompiles(name: str) -> None:
     state, metrics = step(state, _batch(seed=i), jax.random.fold_in(KEY, i))
   assert step._cache_size() == 1
   assert all(np.isfinite(float(v)) for v in metrics.values())
-  for net in ("gen", "disc"):
-    moved = jax.tree.map(
-      lambda x, y: float(jnp.abs(x - y).sum()),
-      state.params[net],
-      first.params[net],
-    )
-    assert sum(jax.tree.leaves(moved)) > 1e-4
-  if name != "r3gan":
-    kept = jax.tree.leaves(state.params["gen_stats"])
-    assert any(float(jnp.abs(x).sum()) > 0 for x in kept)
+  assert min(_moved(first, state, net) for net in ("gen", "disc")) > 1e-4
+  kept = jax.tree.leaves(state.params["gen_stats"])
+  assert any(float(jnp.abs(x).sum()) > 0 for x in kept)
 
 
-@pytest.mark.parametrize("module", [r3gan, wgan_gp])
-def test_pmap_equals_jit(module) -> None:
-  settings = {} if module is r3gan else {"data.batch_size": 8}
-  rows = 4 if module is r3gan else 8
-  config = _config(module, **settings)
-  batch = _batch(rows=rows)
-  task = gan.build(config)
-  state = jax.jit(lambda k: task.init(k, spec_of(batch)))(KEY)
-  expected, logged = jax.jit(task.train_step)(state, batch, KEY)
+def test_pmap_equals_jit() -> None:
+  _, first = _first()
+  expected, logged = _stepped()
+  task = gan.build(_config(), Axis("data"))
   mapped = jax.pmap(
-    gan.build(config, Axis("data")).train_step,
+    task.train_step,
     "data",
     in_axes=(None, 0, None),
     out_axes=None,
-    devices=jax.devices()[: 4 if module is r3gan else 2],
+    devices=jax.devices()[:2],
   )
-  if module is r3gan:
-    shards = jax.tree.map(lambda x: x.reshape(4, 1, *x.shape[1:]), batch)
-  else:
-    shards = jax.tree.map(lambda x: x.reshape(2, 4, *x.shape[1:]), batch)
-  found, shown = mapped(state, shards, KEY)
+  shards = jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), _batch())
+  found, shown = mapped(first, shards, KEY)
   for name, value in logged.items():
-    if module is r3gan:
-      assert float(shown[name]) == pytest.approx(float(value), rel=1e-3), name
-  # Adam's first step has the size of the rate, whatever the gradient's.
-  rate = config.optim.lr
-  for x, y in zip(
-    jax.tree.leaves(found.params), jax.tree.leaves(expected.params)
-  ):
-    assert np.abs(np.asarray(x) - np.asarray(y)).max() <= 2.1 * rate * 2
+    assert float(shown[name]) == pytest.approx(value, rel=1e-3), name
+  # Adam's first step has the size of the rate, whatever the gradient's; where
+  # that is rounding, its sign is chance.
+  differences = np.concatenate(
+    [
+      np.abs(np.asarray(x) - np.asarray(y)).ravel()
+      for x, y in zip(
+        jax.tree.leaves(found.params), jax.tree.leaves(expected.params)
+      )
+    ]
+  )
+  rate = _config().optim.lr
+  assert differences.max() <= 2.01 * rate
+  assert np.mean(differences > 0.1 * rate) < 0.02
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -179,8 +185,7 @@ def test_annealing_ends_where_it_should() -> None:
   found = [float(value(jnp.int32(i))) for i in (0, 5, 10, 99)]
   np.testing.assert_allclose(found, [2.0, 1.25, 0.5, 0.5], rtol=1e-6)
   # The average starts as the generator itself, and lags behind it later.
-  task, first = _first()
-  state, _ = jax.jit(task.train_step)(first, _batch(), KEY)
+  state, _ = _stepped()
   for x, y in zip(
     jax.tree.leaves(state.ema["gen"]), jax.tree.leaves(state.params["gen"])
   ):
@@ -188,11 +193,10 @@ def test_annealing_ends_where_it_should() -> None:
 
 
 def test_labels_matter_to_both_networks() -> None:
-  task, state = _first()
-  batch = _batch()
-  state, _ = jax.jit(task.train_step)(state, batch, KEY)
+  (task, first), (state, _) = _first(), _stepped()
+  assert min(_moved(first, state, net) for net in ("gen", "disc")) > 1e-4
   z = jax.random.normal(KEY, (4, task.latent))
-  labels = batch["attributes"]
+  labels = _batch()["attributes"]
   one = task.generate(state.params, z, labels)
   other = task.generate(state.params, z, labels + 1)
   assert float(jnp.abs(one - other).max()) > 1e-3

@@ -215,6 +215,7 @@ def test_codes_lie_above_their_pixels() -> None:
     ("adain", {"model.name": "adane"}, "model.name is 'adane'"),
     ("adain", {"ema": 1.5}, "ema is 1.5"),
     ("johnson", {"loss.style": -1.0}, "must not be negative"),
+    ("adain", {"loss.variation": -1.0}, "must not be negative"),
   ],
 )
 def test_config_mistakes_are_said(name, changes, sentence) -> None:
@@ -236,4 +237,4 @@ def test_what_init_needs_is_said(monkeypatch, changes, size, sentence) -> None:
   monkeypatch.delenv("CHIBIJAX_SQUEEZENET", raising=False)
   task = style.build(_config("adain", **changes))
   with pytest.raises(UserError, match=sentence):
-    task.init(KEY, spec_of(_batch(size=size)))
+    jax.eval_shape(lambda k: task.init(k, spec_of(_batch(size=size))), KEY)

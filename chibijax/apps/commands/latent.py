@@ -12,6 +12,7 @@ import typer
 from chibijax.apps.commands.common import fail, keep_compiled, sentences
 
 if TYPE_CHECKING:
+  import jax
   import numpy as np
 
   from chibijax.apps import latent
@@ -64,7 +65,7 @@ def interpolate(
   seed: Seed = 0,
 ) -> None:
   """Blends latents into each other, a row for each pair."""
-  import numpy as np
+  import jax.numpy as jnp
 
   from chibijax.apps import latent
 
@@ -76,10 +77,10 @@ def interpolate(
     rows = [
       latent.path(stops[i : i + 2], frames) for i in range(len(stops) - 1)
     ]
-    z = np.concatenate(rows)
+    z = jnp.concatenate(rows)
     labels = space.labels(seed, 1)
     if labels is not None:
-      labels = np.repeat(labels, len(z), 0)
+      labels = jnp.repeat(labels, len(z), 0)
     _write(out, space.pictures(z, labels), columns=frames)
   typer.echo(f"{len(rows)} x {frames} pictures of {space.source}: {out}")
 
@@ -100,7 +101,7 @@ def breed(
 ) -> None:
   """Crosses and mutates latents: the parents first, then their children."""
   import jax
-  import numpy as np
+  import jax.numpy as jnp
 
   from chibijax.apps import latent
 
@@ -112,7 +113,7 @@ def breed(
     born = latent.breed(
       jax.random.key(seed), parents, children, mutation=mutation, blend=blend
     )
-    z = np.concatenate([parents, born])
+    z = jnp.concatenate([parents, born])
     _write(out, space.pictures(z, space.labels(seed, len(z))))
     _save(save, born)
   typer.echo(
@@ -134,7 +135,7 @@ def project(
   import jax.numpy as jnp
   import numpy as np
 
-  from chibijax.data import image_files
+  from chibijax.data import images as image_files
 
   with sentences():
     space = _open(workdir, out)
@@ -157,8 +158,9 @@ def _open(workdir: pathlib.Path, out: pathlib.Path) -> "latent.Space":
   return latent.load(workdir)
 
 
-def _read(space: "latent.Space", names: list[str]) -> "np.ndarray":
+def _read(space: "latent.Space", names: list[str]) -> "jax.Array":
   """Latents by seed or file, all rows of a file."""
+  import jax.numpy as jnp
   import numpy as np
 
   from chibijax.errors import UserError
@@ -180,7 +182,7 @@ def _read(space: "latent.Space", names: list[str]) -> "np.ndarray":
         " numbers: latents of another training?"
       )
     rows.append(found.astype(np.float32))
-  return np.concatenate(rows)
+  return jnp.asarray(np.concatenate(rows))
 
 
 def _write(

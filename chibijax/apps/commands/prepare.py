@@ -1,4 +1,4 @@
-"""The command `prepare`: photos or drawings made a data set."""
+"""The commands `prepare` and `tfds`: pictures made a data set."""
 
 import json
 import pathlib
@@ -134,6 +134,64 @@ def prepare(
   _say(report, as_json)
   if not report.written and not report.kept:
     raise typer.Exit(NO_FACE)
+
+
+def tfds(
+  name: Annotated[
+    str,
+    typer.Argument(help="celeba, cartoon_set, anime_faces or danbooru."),
+  ],
+  archives: Annotated[
+    pathlib.Path, typer.Argument(help="The folder of what you downloaded.")
+  ],
+  out: Annotated[
+    pathlib.Path, typer.Argument(help="TFDS's data directory, data.tfds_dir.")
+  ],
+  config: Annotated[
+    str | None, typer.Option(help="Of cartoon_set: 10k or 100k.")
+  ] = None,
+  rating: Annotated[
+    list[str] | None,
+    typer.Option(help="Of danbooru: letters; by default s and g, the safe."),
+  ] = None,
+  tag: Annotated[
+    list[str] | None, typer.Option(help="Of danbooru: it must be there.")
+  ] = None,
+  without: Annotated[
+    list[str] | None, typer.Option(help="Of danbooru: it may not be there.")
+  ] = None,
+  label: Annotated[
+    list[str] | None, typer.Option(help="Of danbooru: tags as true or false.")
+  ] = None,
+  min_score: Annotated[
+    int | None, typer.Option(help="Of danbooru: the least score.")
+  ] = None,
+) -> None:
+  """Writes a published data set, downloaded by you, for training to read."""
+  from chibijax.data.builders import prepare as preparing
+
+  choice = {
+    "ratings": tuple(rating or ()),
+    "having": tuple(tag or ()),
+    "without": tuple(without or ()),
+    "labels": tuple(label or ()),
+    "min_score": min_score,
+  }
+  given = {k: v for k, v in choice.items() if v not in ((), None)}
+  if given and name != "danbooru":
+    fail(f"ratings, tags and scores are of danbooru, not of {name}.")
+  own: object = config
+  with sentences():
+    if given:
+      from chibijax.data.builders.danbooru import Choice
+
+      own = Choice(name=config or "chosen", **given)
+    label_, counts = preparing.run(name, archives, out, own)
+  splits = ", ".join(f"{count} {split}" for split, count in counts.items())
+  typer.echo(
+    f"{splits}: --config.data.source_a=tfds --config.data.path_a={label_} "
+    f"--config.data.tfds_dir={out}"
+  )
 
 
 def _say(report: "Report", as_json: bool) -> None:

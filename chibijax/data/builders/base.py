@@ -74,7 +74,8 @@ class ManualBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     _LOG.info("%s: %d examples, %d damaged", split, count, damaged)
     if not count:
       raise DataError(
-        f"{folder} holds no picture for the split {split} of {self.name}."
+        f"{folder} holds no picture for the split {split} of {self.name};"
+        " of few pictures, none may be held out."
       )
 
 

@@ -35,14 +35,14 @@ class Choice(tfds.core.BuilderConfig):
 
   Attributes:
     ratings: letters of the ratings that are.
-    tags: all of these must be there.
+    having: all of these tags must be there.
     without: none of these may be there.
     min_score: the least score.
     labels: tags that become features, true or false.
   """
 
   ratings: tuple[str, ...] = ("s", "g")
-  tags: tuple[str, ...] = ()
+  having: tuple[str, ...] = ()
   without: tuple[str, ...] = ()
   min_score: int = -(2**31)
   labels: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ class Danbooru(ManualBuilder):
     choice, tags = self.builder_config, set(record["tags"])
     return (
       record["rating"] in choice.ratings
-      and tags.issuperset(choice.tags)
+      and tags.issuperset(choice.having)
       and tags.isdisjoint(choice.without)
       and record["score"] >= choice.min_score
     )

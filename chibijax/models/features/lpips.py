@@ -73,8 +73,11 @@ class PerceptualDistance(flax.struct.PyTreeNode):
     """What a report says of it."""
     return {
       "name": self.name,
-      "trunk": self.trunk.describe()
-      | {"layer": "+".join(LAYERS[self.trunk.name])},
+      "trunk": {
+        **{k: getattr(self.trunk, k) for k in ("name", "file", "sha256")},
+        "weights": self.trunk.source,
+        "layers": LAYERS[self.trunk.name],
+      },
       "heads_sha256": self.heads_sha256 or "none: every channel weighs 1",
     }
 

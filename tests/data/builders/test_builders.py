@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from chibijax.apps.cli import app
 from chibijax.data import pipeline
 from chibijax.data.sources import DataError
 from chibijax.data.tfds import TfdsSource
@@ -29,6 +31,8 @@ from chibijax.data.builders import (  # noqa: E402
   prepare,
 )
 from chibijax.data.builders.base import side  # noqa: E402
+
+COUNT = 160
 
 
 def encoded(k: int, size: tuple[int, int], form: str = "JPEG") -> bytes:
@@ -114,7 +118,7 @@ def make_anime(folder: pathlib.Path, count: int = 24) -> None:
     file.writestr("readme.txt", b"nor this")
 
 
-def make_danbooru(folder: pathlib.Path, count: int = 40) -> None:
+def make_danbooru(folder: pathlib.Path, count: int = COUNT) -> None:
   (folder / "metadata").mkdir(parents=True)
   lines = []
   for k in range(count):
@@ -213,10 +217,10 @@ def test_anime_faces(
 @pytest.mark.parametrize(
   ("choice", "wanted"),
   [
-    (danbooru.Choice(name="a"), lambda k: k % 3 == 0 or k == 39),
+    (danbooru.Choice(name="a"), lambda k: k % 3 == 0 or k == COUNT - 1),
     (
       danbooru.Choice(
-        name="b", ratings=("s", "q"), tags=("1girl",), without=("comic",),
+        name="b", ratings=("s", "q"), having=("1girl",), without=("comic",),
         labels=("solo", "comic"),
       ),
       lambda k: k % 3 < 2 and k % 2 == 0 and k % 10,
@@ -236,7 +240,7 @@ def test_danbooru(
   make_danbooru(folder)
   name, counts = prepare.run("danbooru", folder, tmp_path / "data", choice)
   assert name == f"danbooru/{choice.name}"
-  expected = {k for k in range(40) if wanted(k) and k != 6}
+  expected = {k for k in range(COUNT) if wanted(k) and k != 6}
   found = {}
   for split in counts:
     for example in read(name, tmp_path / "data", split):
@@ -287,6 +291,29 @@ def test_the_pipeline_reads_what_was_prepared(tmp_path: pathlib.Path) -> None:
       assert next(batches)["image"].shape == (2, 16, 16, 3)
 
 
+def test_features_are_labels_of_a_batch(tmp_path: pathlib.Path) -> None:
+  make_celeba(tmp_path / "downloads")
+  prepare.run("celeba", tmp_path / "downloads", tmp_path / "data")
+  config = {
+    "source_a": "tfds", "source_b": "", "path_a": "celeba_aligned",
+    "tfds_dir": str(tmp_path / "data"), "size": 16, "load_size": 20,
+    "threads": 1, "labels": ("attributes", "identity"),
+  }  # fmt: skip
+  made = pipeline.make(config, split="train", batch_size=6)
+  assert made.spec["attributes"].shape == (6, 41)
+  assert "41 labels (attributes/" in made.description
+  with made.iterator() as batches:
+    batch = next(batches)
+  for picture, row in zip(batch["image"], batch["attributes"]):
+    k = round(int(picture[8, 8, 0]) / 8)
+    assert row[-1] == 2880 + k
+    # TFDS sorts names within a feature.
+    order = np.argsort(celeba.ATTRIBUTES, kind="stable")
+    np.testing.assert_array_equal(row[:40], (k + order) % 3 == 0)
+  with pytest.raises(DataError, match="has no number 'Male'; it has attrib"):
+    pipeline.make(config | {"labels": ("Male",)}, split="train")
+
+
 def test_tensorflow_is_not_imported(tmp_path: pathlib.Path) -> None:
   make_anime(tmp_path / "downloads")
   program = f"""
@@ -304,6 +331,20 @@ print(name, "tensorflow" in sys.modules)
     check=True,
   )
   assert done.stdout.split("\n")[-2] == "anime_faces False"
+
+
+def test_command(tmp_path: pathlib.Path) -> None:
+  downloads, out = tmp_path / "downloads", tmp_path / "data"
+  make_danbooru(downloads)
+  words = ["tfds", "danbooru", str(downloads), str(out)]
+  done = CliRunner().invoke(app, [*words, "--tag", "solo", "--label", "comic"])
+  assert done.exit_code == 0, done.output
+  assert "--config.data.path_a=danbooru/chosen --config" in done.output
+  [first, *_] = read("danbooru/chosen", out)
+  assert list(first["labels"]) == ["comic"] and b"solo" in first["tags"]
+  words[1] = "celeba"
+  wrong = CliRunner().invoke(app, [*words, "--tag", "solo"])
+  assert wrong.exit_code == 2 and "of danbooru, not of celeba" in wrong.output
 
 
 def damage(name: str, folder: pathlib.Path) -> None:
