@@ -6,7 +6,10 @@ Variants: `configs/autoencoder.py:vae`, `:quick` (CPU, minutes), `:smoke`
 Own pictures: --config.data.source_a=folder --config.data.path_a=pictures
   --config.data.domain_a=chibi
 Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
-Measured: not yet.
+Measured: :quick, 32 px, two threads of a busy CPU (load 15 on 4 cores), 1,000
+  steps in 5 min: 256 held-out chibis at L1 0.044, PSNR 21.7 dB, SSIM 0.73 (at
+  step 0: 0.363, 7.8, 0.02): docs/autoencoder_quick.png. The full recipe is not
+  yet trained.
 """
 
 from ml_collections import ConfigDict

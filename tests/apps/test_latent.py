@@ -115,6 +115,12 @@ def trained(tmp_path_factory):
   return root
 
 
+@pytest.fixture(autouse=True)
+def _few_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+  """Each costs its drawing."""
+  monkeypatch.setattr(latent, "_CHARACTERS", 64)
+
+
 def _size(path) -> tuple[int, int]:
   with Image.open(path) as picture:
     return picture.size

@@ -142,9 +142,9 @@ def test_losses_pull_scores_the_right_way(name: str) -> None:
   assert (jax.grad(fool, 1)(real, fake) < 0).all()
 
 
-def test_r3gan_has_the_published_size() -> None:
+def test_r3gan_has_the_size_of_its_layers() -> None:
   config = r3gan.get_config()
-  # 256 pixels, Huang et al. 2024, table 5: widths 768 x 4, 384, 192, 96.
+  # Seven resolutions, 256 pixels: about 23 million each.
   config.data.size = 256
   config.model.widths = (768, 768, 768, 768, 384, 192, 96)
   task = gan.build(config)
@@ -163,7 +163,6 @@ def test_r3gan_has_the_published_size() -> None:
   trunk += 16 * 768 + 96 * 3
   assert count("gen") == trunk + 64 * 768
   assert count("disc") == trunk + 768
-  # The paper speaks of 23.0 million each.
   assert round(count("disc") / 1e6) == 23
 
 
