@@ -32,6 +32,9 @@ OPTIONAL = {
   "cryptography",
   "h5py",
   "ai_edge_litert",
+  "onnx",
+  "onnxruntime",
+  "huggingface_hub",
 }
 
 

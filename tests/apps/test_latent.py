@@ -149,7 +149,9 @@ def test_commands_write_grids(trained, tmp_path) -> None:
   assert _size(grid) == (3 * 18 - 2, 3 * 18 - 2)
 
 
-@pytest.mark.parametrize("name", ["gan", "code"])
+@pytest.mark.parametrize(
+  "name", ["gan", pytest.param("code", marks=pytest.mark.slow)]
+)
 def test_project_command(trained, tmp_path, name: str) -> None:
   picture = tmp_path / "picture.png"
   Image.new("RGB", (30, 24), (200, 150, 120)).save(picture)
@@ -162,6 +164,7 @@ def test_project_command(trained, tmp_path, name: str) -> None:
   assert _size(out) == (34, 16)
 
 
+@pytest.mark.slow
 def test_codes_of_an_autoencoder_become_normal_draws(trained) -> None:
   space = latent.load(trained / "code")
   source = characters.LabelledChibis(16, seed=0, examples=64, cutout=(255,) * 3)

@@ -152,7 +152,10 @@ def test_augmented_batches_are_pictures_and_differ() -> None:
   np.testing.assert_array_equal(images, again)
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+# Both kinds run the same step but for the network and its loss.
+@pytest.mark.parametrize(
+  "kind", [pytest.param("landmarks", marks=pytest.mark.slow), "segment"]
+)
 def test_runs_resumes_and_compiles_once(
   kind: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +191,7 @@ def test_runs_resumes_and_compiles_once(
   assert [k for k in got if got[k] != expected[k]] == []
 
 
+@pytest.mark.slow
 def test_pmap_equals_jit() -> None:
   config = _config("landmarks")
   plain = face_parsing.build(config)

@@ -103,6 +103,7 @@ def test_both_networks_move_and_nothing_recompiles(name: str) -> None:
   assert any(float(jnp.abs(x).sum()) > 0 for x in kept)
 
 
+@pytest.mark.slow
 def test_pmap_equals_jit() -> None:
   _, first = _first()
   expected, logged = _stepped()

@@ -87,6 +87,7 @@ def test_resume_is_bitwise() -> None:
     assert np.asarray(ours).tobytes() == theirs.tobytes()
 
 
+@pytest.mark.slow
 def test_pmap_equals_jit() -> None:
   task = super_resolution.build(_config(), Axis("data"))
   mapped = jax.pmap(
@@ -139,6 +140,7 @@ def test_shrinking_alone_is_exact() -> None:
   np.testing.assert_allclose(small, images[:, ::2, ::2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_perceptual_loss_by_a_frozen_network() -> None:
   changes = {
     "loss.perceptual": 0.5,

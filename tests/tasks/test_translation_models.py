@@ -117,6 +117,7 @@ def test_runs_resumes_and_compiles_once(
   assert [k for k in got if got[k] != expected[k]] == []
 
 
+@pytest.mark.slow
 def test_pmap_equals_jit_with_batch_norm_and_dropout() -> None:
   # Six levels: the least that have dropout.
   changes = {"model.generator.depth": 6, "model.generator.width": 2}
@@ -241,6 +242,7 @@ def test_extra_losses_of_cyclegan() -> None:
   assert float(loss) == pytest.approx(float(own) + _extra(m), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_extra_losses_of_models_of_one_direction() -> None:
   for file, depth in ((pix2pix, {"model.generator.depth": 3}), (cut, {})):
     config = _config(file, EXTRAS | depth)

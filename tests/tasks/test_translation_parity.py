@@ -121,7 +121,9 @@ def _draws(golden: dict, kinds: tuple[str, ...], flip: bool) -> Draws:
   return Draws(photo, chibi, jnp.asarray(flip), KEY)
 
 
-@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize(
+  "joint", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_cut(joint: bool) -> None:
   golden = _load("cut")
   task, state, batches = _task(cut, golden, CUT | {"model.batch_calls": joint})
