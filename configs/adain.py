@@ -85,10 +85,7 @@ def _quick(config: ConfigDict) -> None:
 
 def _smoke(config: ConfigDict) -> None:
   """The same mathematics at the smallest size that still uses every part."""
-  config.total_steps = 6
-  config.log_every = 1
-  config.eval_every = 3
-  config.save_every = 3
+  common.smallest(config)
   config.data.update(
     size=32, load_size=36, batch_size=4, examples=16, eval_examples=4
   )

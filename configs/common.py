@@ -122,16 +122,25 @@ def labelled_portraits(config: ConfigDict) -> None:
   )
 
 
+def smallest(config: ConfigDict) -> None:
+  """Makes a run as short as still evaluates, saves and resumes.
+
+  Args:
+    config: any experiment.
+  """
+  config.total_steps = 6
+  config.log_every = 1
+  config.eval_every = 3
+  config.save_every = 3
+
+
 def smallest_portraits(config: ConfigDict) -> None:
   """Makes such a run as small as tests want it.
 
   Args:
     config: what `labelled_portraits` changed.
   """
-  config.total_steps = 6
-  config.log_every = 1
-  config.eval_every = 3
-  config.save_every = 3
+  smallest(config)
   config.data.update(
     size=48, batch_size=4, examples=16, eval_examples=4, workers=0
   )
@@ -194,10 +203,7 @@ def smallest_dcgan(config: ConfigDict) -> None:
   Args:
     config: what `chibi_gan` and the experiment set.
   """
-  config.total_steps = 6
-  config.log_every = 1
-  config.eval_every = 3
-  config.save_every = 3
+  smallest(config)
   config.half_life = 8.0
   config.data.update(
     size=16, batch_size=8, examples=8, eval_examples=4, workers=0

@@ -71,10 +71,7 @@ def _quick(config: ConfigDict) -> None:
 def _smoke(config: ConfigDict) -> None:
   """The same mathematics at the smallest size that still uses every part."""
   _labelled(config)
-  config.total_steps = 6
-  config.log_every = 1
-  config.eval_every = 3
-  config.save_every = 3
+  common.smallest(config)
   config.anneal_images = 16
   config.half_life = 8.0
   config.diff_augment = ("color", "translation", "cutout")

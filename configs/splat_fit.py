@@ -88,9 +88,6 @@ def _quick(config: ConfigDict) -> None:
 
 def _smoke(config: ConfigDict) -> None:
   """The same mathematics at the smallest size that still uses every part."""
-  config.total_steps = 6
-  config.log_every = 1
-  config.eval_every = 3
-  config.save_every = 3
+  common.smallest(config)
   config.data.update(size=16, batch_size=4, examples=8, eval_examples=4)
   config.model.update(count=48, degree=1, degree_every=2, relocate_every=2)

@@ -43,6 +43,18 @@ class TrainState(flax.struct.PyTreeNode):
   extra: dict[str, PyTree] = flax.struct.field(default_factory=dict)
 
 
+def inference_params(state: TrainState) -> dict[str, Params]:
+  """Networks by name to use after training: averaged where there are such.
+
+  Args:
+    state: a training state, or what was restored of one.
+
+  Returns:
+    `params` with the entries of `ema` in place of their namesakes.
+  """
+  return {**state.params, **state.ema}
+
+
 @dataclasses.dataclass(frozen=True)
 class Axis:
   """The data axis as a step sees it.

@@ -24,6 +24,11 @@ def to_float(x: UInt8[Array, "*shape"]) -> Float[Array, "*shape"]:
   return x.astype(jnp.float32) / 127.5 - 1.0
 
 
+def signed(x: Array) -> Array:
+  """Bytes, as batches travel, as floats in [-1, 1], which stay as they are."""
+  return to_float(x) if x.dtype == jnp.uint8 else x
+
+
 def to_uint8(x: Float[Array, "*shape"]) -> UInt8[Array, "*shape"]:
   """Maps float [-1, 1] to the nearest byte; the inverse of `to_float`.
 

@@ -22,6 +22,7 @@ from chibijax.core.types import (
   Params,
   Precision,
   TrainState,
+  inference_params,
 )
 from chibijax.errors import UserError
 from chibijax.losses import regularizers, translation
@@ -238,18 +239,6 @@ def build(config: Any, axis: Axis | None = None) -> Autoencoder:
     ema=config.ema,
     axis=axis,
   )
-
-
-def inference_params(state: TrainState) -> dict[str, Params]:
-  """The networks to use after training: averaged where there are such.
-
-  Args:
-    state: a training state, or what was restored of one.
-
-  Returns:
-    Parameters by network name.
-  """
-  return {**state.params, **state.ema}
 
 
 def _probe(

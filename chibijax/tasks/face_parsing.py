@@ -24,6 +24,7 @@ from chibijax.core.types import (
   Params,
   Precision,
   TrainState,
+  inference_params,
 )
 from chibijax.errors import UserError
 from chibijax.losses import parsing
@@ -322,15 +323,3 @@ def build(config: Any, axis: Axis | None = None) -> FaceParsing:
     ema=config.ema,
     axis=axis,
   )
-
-
-def inference_params(state: TrainState) -> dict[str, Params]:
-  """The network to use after training: averaged where there is such.
-
-  Args:
-    state: a training state, or what was restored of one.
-
-  Returns:
-    Parameters by network name.
-  """
-  return {**state.params, **state.ema}

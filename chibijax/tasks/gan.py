@@ -23,9 +23,9 @@ from chibijax.core.types import Axis, Precision
 from chibijax.errors import UserError
 from chibijax.models import dcgan, r3gan
 from chibijax.ops import diff_augment
-from chibijax.tasks.gan_step import LOSSES, Anneal, Gan, inference_params
+from chibijax.tasks.gan_step import LOSSES, Anneal, Gan
 
-__all__ = ["build", "inference_params"]
+__all__ = ["build"]
 
 
 def build(config: Any, axis: Axis | None = None) -> Gan:

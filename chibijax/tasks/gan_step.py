@@ -20,6 +20,7 @@ from chibijax.core.types import (
   Metrics,
   Params,
   TrainState,
+  inference_params,
 )
 from chibijax.errors import UserError
 from chibijax.losses import adversarial, regularizers
@@ -424,15 +425,3 @@ class Gan:
         f"data.batch_size is {spec['image'].shape[0]}, expected a multiple of "
         f"model.critic_steps, {self.critic_steps}."
       )
-
-
-def inference_params(state: TrainState) -> dict[str, Params]:
-  """Networks by name to use after training: averaged where there are such.
-
-  Args:
-    state: a training state, or what was restored of one.
-
-  Returns:
-    `params` with the entries of `ema` in place of their namesakes.
-  """
-  return {**state.params, **state.ema}

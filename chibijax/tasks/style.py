@@ -16,10 +16,10 @@ from chibijax.errors import UserError
 from chibijax.models.adain import Decoder
 from chibijax.models.johnson import StyleNet
 from chibijax.tasks.style_adain import AdaIn
-from chibijax.tasks.style_common import FrozenNetwork, inference_params
+from chibijax.tasks.style_common import FrozenNetwork
 from chibijax.tasks.style_johnson import Johnson
 
-__all__ = ["AdaIn", "FrozenNetwork", "Johnson", "build", "inference_params"]
+__all__ = ["AdaIn", "FrozenNetwork", "Johnson", "build"]
 
 
 def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:

@@ -13,6 +13,7 @@ from chibijax.core.types import (
   Metrics,
   Params,
   TrainState,
+  inference_params,
 )
 from chibijax.errors import UserError
 from chibijax.losses import style as losses
@@ -23,8 +24,6 @@ from chibijax.tasks.style_common import (
   StyleTask,
   checked_shape,
   each_example,
-  inference_params,
-  signed,
 )
 
 Images: TypeAlias = Float[Array, "b h w 3"]
@@ -132,7 +131,7 @@ class AdaIn(StyleTask):
     """
     del key
     params = inference_params(state)
-    images, styles = (signed(batch[f"image_{d}"]) for d in "ab")
+    images, styles = (image_ops.signed(batch[f"image_{d}"]) for d in "ab")
     frozen = params[FEATURES]
     goal = self.encode(frozen, styles, self.style_layers)
     code = self.encode(frozen, images)[self.layer]

@@ -170,7 +170,7 @@ class StyleTask:
   ) -> tuple[TrainState, Metrics]:
     """Makes one update; see `core.types.Task`."""
     del key
-    images, styles = (signed(batch[f"image_{d}"]) for d in "ab")
+    images, styles = (image_ops.signed(batch[f"image_{d}"]) for d in "ab")
     frozen = state.params[FEATURES]
 
     def loss(params: Params) -> tuple[Array, Metrics]:
@@ -212,11 +212,6 @@ class StyleTask:
     )
 
 
-def inference_params(state: TrainState) -> dict[str, Params]:
-  """Networks by name to use after training: averaged where there are such."""
-  return {**state.params, **state.ema}
-
-
 def _noise(key: PRNGKeyArray) -> Images:
   """Pictures with coarse and fine structure, about as varied as photos."""
   sides = (6, 24, 96)
@@ -227,11 +222,6 @@ def _noise(key: PRNGKeyArray) -> Images:
     for k, side in zip(jax.random.split(key, len(sides)), sides)
   ]
   return jnp.clip(sum(parts), -1, 1)
-
-
-def signed(x: Array) -> Array:
-  """Pictures as floats in [-1, 1], which batches may hold as bytes."""
-  return image_ops.to_float(x) if x.dtype == jnp.uint8 else x
 
 
 def each_example(loss: Any, found: Maps, goal: Maps) -> Float[Array, " b"]:

@@ -12,6 +12,7 @@ from chibijax.core.types import (
   Metrics,
   Params,
   TrainState,
+  inference_params,
 )
 from chibijax.losses import style as losses
 from chibijax.models import johnson
@@ -21,8 +22,6 @@ from chibijax.tasks.style_common import (
   StyleTask,
   checked_shape,
   each_example,
-  inference_params,
-  signed,
 )
 
 Images: TypeAlias = Float[Array, "b h w 3"]
@@ -110,7 +109,7 @@ class Johnson(StyleTask):
     """
     del key
     params = inference_params(state)
-    images = signed(batch["image_a"])
+    images = image_ops.signed(batch["image_a"])
     output = self.transfer(params, images)
     kept, found = (
       self.features(params[FEATURES], x, self.content_layers)

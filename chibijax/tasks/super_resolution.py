@@ -23,6 +23,7 @@ from chibijax.core.types import (
   Params,
   Precision,
   TrainState,
+  inference_params,
 )
 from chibijax.errors import UserError
 from chibijax.losses import adversarial, translation
@@ -300,18 +301,6 @@ def build(config: Any, axis: Axis | None = None) -> SuperResolution:
     ema=config.ema,
     axis=axis,
   )
-
-
-def inference_params(state: TrainState) -> dict[str, Params]:
-  """Networks by name to use after training: averaged where there are such.
-
-  Args:
-    state: a training state, or what was restored of one.
-
-  Returns:
-    `params` with the entries of `ema` in place of their namesakes.
-  """
-  return {**state.params, **state.ema}
 
 
 def _checked_sides(spec: Batch, scale: int) -> tuple[int, int]:

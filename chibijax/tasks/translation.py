@@ -11,7 +11,7 @@ from typing import Any
 
 from jaxtyping import Array, UInt8
 
-from chibijax.core.types import Axis, Params
+from chibijax.core.types import Axis, Params, inference_params
 from chibijax.errors import UserError
 from chibijax.ops import image as image_ops
 from chibijax.tasks import (
@@ -19,7 +19,7 @@ from chibijax.tasks import (
   translation_cyclegan,
   translation_pix2pix,
 )
-from chibijax.tasks.translation_common import Direction, inference_params
+from chibijax.tasks.translation_common import Direction
 from chibijax.tasks.translation_cut import Cut
 from chibijax.tasks.translation_cyclegan import (
   DISCRIMINATORS,

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from chibijax.core.types import Axis, Batch, Params, Precision, TrainState
+from chibijax.core.types import (
+  Axis,
+  Batch,
+  Params,
+  Precision,
+  TrainState,
+  inference_params,
+)
 from chibijax.errors import UserError
 from chibijax.models import layers
 from chibijax.models.patchgan import PatchDiscriminator
@@ -25,11 +32,6 @@ Images: TypeAlias = Float[Array, "b h w c"]
 Direction: TypeAlias = Literal["a2b", "b2a"]
 
 _INITS = {"normal": layers.init_kernel, "xavier": layers.init_xavier}
-
-
-def signed(x: Array) -> Array:
-  """Batches travel as bytes; floats in [-1, 1] are taken as they are."""
-  return image_ops.to_float(x) if x.dtype == jnp.uint8 else x
 
 
 def pick(params: dict[str, Params], names: tuple[str, ...]) -> Params:
@@ -46,18 +48,6 @@ def update(
   """One optimiser step: the new parameters and the new optimiser state."""
   updates, opt = optimizer.update(grads, opt, params)
   return optax.apply_updates(params, updates), opt
-
-
-def inference_params(state: TrainState) -> dict[str, Params]:
-  """Networks by name to use after training: averaged where there are such.
-
-  Args:
-    state: a training state, or what was restored of one.
-
-  Returns:
-    `params` with the entries of `ema` in place of their namesakes.
-  """
-  return {**state.params, **state.ema}
 
 
 def apply(
@@ -195,11 +185,11 @@ class OneWay:
       `metric/luminance_correlation` of photo and chibi for each example.
     """
     del key
-    photo = signed(batch["image_a"])
+    photo = image_ops.signed(batch["image_a"])
     chibi = self.translate(inference_params(state), photo)
     out = {"image/input": photo, "image/output": chibi}
     if self.paired:
-      out["image/target"] = signed(batch["image_b"])
+      out["image/target"] = image_ops.signed(batch["image_b"])
     out["metric/luminance_correlation"] = image_ops.luminance_correlation(
       photo, chibi
     )

@@ -16,7 +16,14 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from chibijax.core import optim
-from chibijax.core.types import Axis, Batch, Metrics, Params, TrainState
+from chibijax.core.types import (
+  Axis,
+  Batch,
+  Metrics,
+  Params,
+  TrainState,
+  inference_params,
+)
 from chibijax.losses import adversarial, translation
 from chibijax.models import resnet
 from chibijax.models.patchgan import PatchDiscriminator
@@ -195,9 +202,9 @@ class CycleGan:
     augment_key, key_pool = jax.random.split(key)
     # Photos only: what b looks like is what is to be learned.
     a = common.augmented(
-      common.signed(batch["image_a"]), augment_key, self.augment, self.axis
+      image_ops.signed(batch["image_a"]), augment_key, self.augment, self.axis
     )
-    b = common.signed(batch["image_b"])
+    b = image_ops.signed(batch["image_b"])
     gen = common.pick(state.params, GENERATORS)
     disc = common.pick(state.params, DISCRIMINATORS)
 
@@ -239,8 +246,8 @@ class CycleGan:
       `metric/luminance_correlation` of photo and chibi.
     """
     del key
-    params = common.inference_params(state)
-    photo = common.signed(batch["image_a"])
+    params = inference_params(state)
+    photo = image_ops.signed(batch["image_a"])
     chibi = self.translate(params, photo, "a2b")
     back = self.translate(params, chibi, "b2a")
     out = {
@@ -249,7 +256,7 @@ class CycleGan:
       "image/reconstruction": back,
     }
     if self.paired:
-      out["image/target"] = common.signed(batch["image_b"])
+      out["image/target"] = image_ops.signed(batch["image_b"])
     out["metric/cycle_l1"] = jnp.abs(back - photo).mean((1, 2, 3))
     out["metric/luminance_correlation"] = image_ops.luminance_correlation(
       photo, chibi
