@@ -29,11 +29,11 @@ from jaxtyping import Float, Float32
 from tqdm import tqdm
 
 from chibijax.apps import alignment_manifest as manifest
-from chibijax.apps import contact_sheet, pictures
+from chibijax.apps import contact_sheet, detectors, pictures
 from chibijax.apps import photos as photo_files
 from chibijax.data import images, photo
 from chibijax.errors import UserError
-from chibijax.faces import align, analysis, detect
+from chibijax.faces import align, analysis
 from chibijax.faces.detection import Detector
 from chibijax.faces.face import MEANINGS, STATUSES, Face
 
@@ -270,7 +270,7 @@ def make_worker(
     UserError: if the detector cannot be had.
   """
   if isinstance(detector, str):
-    detector = detect.make(detector)
+    detector = detectors.make(detector)
   points, find_points = "5 points", None
   if landmarks:
     try:

@@ -289,13 +289,5 @@ class _Writer:
         for k in range(len(result.images))
       ]
     for path, image in zip(paths, result.images, strict=False):
-      _make_folder(path.parent)
       credentials.write(path, image, self._record, enabled=self._enabled)
     return paths[: len(result.images)]
-
-
-def _make_folder(folder: pathlib.Path) -> None:
-  try:
-    folder.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f"{folder} cannot be made ({error.strerror}).") from error

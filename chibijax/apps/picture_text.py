@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
+from chibijax.apps.pictures import Metadata
 from chibijax.apps.record import CONSENT, Record
 
 LABEL = "chibijax.record"
@@ -32,33 +33,25 @@ def pixels_hash(image: UInt8[np.ndarray, "height width channels"]) -> str:
   return digest.hexdigest()
 
 
-def _fields(record: Record) -> dict[str, str]:
-  """Text fields that other programs know, by their PNG names."""
+def metadata(record: Record, values: str) -> Metadata:
+  """What a picture's file shall say: text, which PNGs have, and XMP.
+
+  Args:
+    record: how the picture was made.
+    values: the record and what else is told, as JSON.
+  """
+  # Fields that other programs know, by their PNG names.
   fields = {
     "Software": record.software,
     "Description": record.sentence(),
     "Copyright": CONSENT[record.consent],
     "Creation Time": record.created,
   }
-  return {k: v for k, v in fields.items() if v}
+  text = {k: v for k, v in fields.items() if v} | {LABEL: values}
+  return Metadata(text=text, xmp=_xmp(record, values).encode())
 
 
-def png(record: Record, values: str) -> PngImagePlugin.PngInfo:
-  """The text of a PNG: fields of its own, and XMP.
-
-  Args:
-    record: how the picture was made.
-    values: the record and what else is told, as JSON.
-  """
-  text = PngImagePlugin.PngInfo()
-  for key, value in _fields(record).items():
-    text.add_itxt(key, value)
-  text.add_itxt(LABEL, values)
-  text.add_itxt("XML:com.adobe.xmp", xmp(record, values))
-  return text
-
-
-def xmp(record: Record, values: str) -> str:
+def _xmp(record: Record, values: str) -> str:
   """An XMP packet: what other programs show, and the record as JSON."""
 
   def escape(text: str) -> str:

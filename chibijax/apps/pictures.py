@@ -149,13 +149,34 @@ def encode(
       f"a {form} has at most {_MOST[form]:,} pixels a side, and this picture "
       f"{picture.width} x {picture.height}."
     )
-  if form == "JPEG" and picture.mode == "RGBA":
-    below = Image.new("RGBA", picture.size, (*background, 255))
-    below.alpha_composite(picture)
-    picture = below.convert("RGB")
+  if form == "JPEG":
+    picture = _flat(picture, background)
   buffer = io.BytesIO()
   picture.save(buffer, form, **_options(form, quality, metadata or Metadata()))
   return buffer.getvalue()
+
+
+def flatten(
+  image: Picture, background: Color = WHITE
+) -> UInt8[np.ndarray, "h w *opaque"]:
+  """Sets a picture with transparent parts on a background, as a JPEG has it.
+
+  Args:
+    image: see above.
+    background: sRGB colour under transparent parts.
+
+  Returns:
+    The picture as bytes, without transparency.
+  """
+  return np.asarray(_flat(_to_picture(image), background))
+
+
+def _flat(picture: Image.Image, background: Color) -> Image.Image:
+  if picture.mode != "RGBA":
+    return picture
+  below = Image.new("RGBA", picture.size, (*background, 255))
+  below.alpha_composite(picture)
+  return below.convert("RGB")
 
 
 def _options(form: str, quality: int, metadata: Metadata) -> dict[str, Any]:

@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from chibijax.apps import (
+  detectors,
   drawn,
-  fetch,
   styles,
   stylize,
   timing,
@@ -27,9 +27,8 @@ from chibijax.apps import (
 )
 from chibijax.apps.settings import Settings
 from chibijax.errors import UserError
-from chibijax.faces import analysis, detect, landmarks, segment
+from chibijax.faces import analysis, landmarks, segment
 from chibijax.faces.face import MEANINGS, Face
-from chibijax.post import recipe
 
 # Each photo has a size of its own.
 Photo: TypeAlias = np.ndarray
@@ -131,10 +130,9 @@ class Pipeline:
       UserError: if weights or a training are missing, or cannot be used.
     """
     self.settings = settings
-    weights = settings.detector_weights
-    if weights is None and settings.detector in fetch.CATALOGUE:
-      weights = fetch.find(settings.detector)
-    self._detector = detect.make(settings.detector, weights)
+    self._detector = detectors.make(
+      settings.detector, settings.detector_weights
+    )
     self._landmarks = landmarks.load()
     # A drawing is made of colours measured without masks.
     self._segment = None if settings.style == "drawn" else segment.load()
@@ -267,16 +265,11 @@ class Pipeline:
     image = look.image
     if self._steps:
       try:
-        finished = recipe.apply(
-          image.astype(np.float32) / 255,
-          self._steps,
-          landmarks=look.landmarks,
-          masks=look.masks,
-          seed=self.settings.seed,
+        image = styles.finish(
+          image, self._steps, look.landmarks, look.masks, self.settings.seed
         )
       except ValueError as error:
         return str(error)
-      image = np.rint(np.clip(finished, 0, 1) * 255).astype(np.uint8)
     clock.lap("finish")
     after = look.drawn_colors if not self._steps else None
     if after is None:

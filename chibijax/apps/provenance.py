@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from chibijax.apps import credentials, picture_text
+from chibijax.apps import credentials, picture_text, pictures
 from chibijax.apps.credentials import Credentials
 from chibijax.apps.record import (
   TERMS,
@@ -34,7 +34,6 @@ from chibijax.apps.record import (
   mark_sentences,
   sentences,
 )
-from chibijax.core import workdir
 from chibijax.data import images
 from chibijax.errors import UserError
 from chibijax.post import watermark
@@ -50,13 +49,6 @@ __all__ = [
   "read",
   "write",
 ]
-
-FORMATS = {
-  ".png": "PNG",
-  ".jpg": "JPEG",
-  ".jpeg": "JPEG",
-  ".webp": "WEBP",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +165,7 @@ def write(
   """Writes a picture file that says how it was made.
 
   Args:
-    path: a .png, .jpg, .jpeg or .webp name; its folder must exist.
+    path: a .png, .jpg, .jpeg or .webp name; folders above it are made.
     image: uint8 sRGB of 3 or, straight alpha, 4 channels. A JPEG has white
       where the picture is transparent.
     record: what to say.
@@ -188,12 +180,10 @@ def write(
       the user's own certificate cannot be used.
   """
   path = pathlib.Path(path)
-  form = FORMATS.get(path.suffix.lower())
-  if form is None:
-    raise UserError(f"{path} should end in one of {', '.join(FORMATS)}.")
+  form = pictures.form_of(path)
   written = Written(path)
   if not enabled:
-    data = _file(image, form, quality, None, "")
+    data = pictures.encode(image, form, quality=quality)
   else:
     data, marked = _encoded(image, form, record, quality)
     signed = ""
@@ -201,10 +191,7 @@ def write(
       data = credentials.sign(data, f"image/{form.lower()}", _manifest(record))
       signed = credentials.signer_name()
     written = Written(path, marked, text=True, signed=signed)
-  try:
-    workdir.write_bytes(path, data)
-  except OSError as error:
-    raise UserError(f"{path} cannot be written: {error}.") from error
+  pictures.write(path, data)
   return written
 
 
@@ -288,7 +275,7 @@ def _encoded(
 ) -> tuple[bytes, bool]:
   """The file without signature, and whether it carries the mark."""
   if form == "JPEG":
-    image = _over_white(image)
+    image = pictures.flatten(image)
   marked = False
   if min(image.shape[:2]) >= watermark.MIN_SIDE:
     trial = watermark.embed(image, record.payload)
@@ -298,40 +285,9 @@ def _encoded(
   values = record.to_dict() | {"signed": credentials.available()}
   if form == "PNG":
     values["pixels_sha256"] = picture_text.pixels_hash(image)
-  return _file(image, form, quality, record, json.dumps(values)), marked
-
-
-def _file(
-  image: UInt8[np.ndarray, "height width channels"],
-  form: str,
-  quality: int,
-  record: Record | None,
-  values: str,
-) -> bytes:
-  if form == "JPEG":
-    image = _over_white(image)
-  options: dict[str, Any] = {}
-  if form != "PNG":
-    options["quality"] = quality
-  if form == "JPEG":
-    options |= {"subsampling": 0, "optimize": True}
-  if record is not None:
-    if form == "PNG":
-      options["pnginfo"] = picture_text.png(record, values)
-    else:
-      options["xmp"] = picture_text.xmp(record, values).encode()
-  file = io.BytesIO()
-  Image.fromarray(image).save(file, form, **options)
-  return file.getvalue()
-
-
-def _over_white(
-  image: UInt8[np.ndarray, "height width channels"],
-) -> UInt8[np.ndarray, "height width 3"]:
-  if image.shape[2] == 3:
-    return image
-  alpha = image[..., 3:].astype(np.float32) / 255
-  return np.rint(image[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
+  told = picture_text.metadata(record, json.dumps(values))
+  data = pictures.encode(image, form, quality=quality, metadata=told)
+  return data, marked
 
 
 def _manifest(record: Record) -> dict[str, Any]:

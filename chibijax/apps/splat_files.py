@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from chibijax.core.workdir import write_bytes
+from chibijax.apps import pictures
 from chibijax.errors import UserError
 from chibijax.ops import sh as harmonics
 from chibijax.ops.splat import Gaussians
@@ -99,13 +99,7 @@ def write(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
   suffix = check_name(path)
   values = _numpy(gaussians)
   data = _ply_bytes(values) if suffix == ".ply" else _spz_bytes(values)
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, data)
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be written ({error.strerror or error})."
-    ) from error
+  pictures.write(path, data)
 
 
 def check_name(path: pathlib.Path) -> str:

@@ -12,9 +12,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from chibijax.apps import pictures as picture_files
 from chibijax.core import checkpoint, workdir
-from chibijax.core.logging import write_png
-from chibijax.core.workdir import write_bytes
 from chibijax.errors import UserError
 from chibijax.ops import camera as cameras
 from chibijax.ops import image as image_ops
@@ -196,17 +195,10 @@ def save(path: pathlib.Path, pictures: list[np.ndarray]) -> None:
   Raises:
     UserError: for another name, or if it cannot be written.
   """
-  suffix = check_name(path)
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if suffix == ".png":
-      write_png(path, _sheet(pictures))
-    else:
-      _write_gif(path, pictures)
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be written ({error.strerror or error})."
-    ) from error
+  if check_name(path) == ".png":
+    picture_files.save(path, _sheet(pictures))
+  else:
+    picture_files.write(path, _gif(pictures))
 
 
 def _sheet(pictures: list[np.ndarray]) -> np.ndarray:
@@ -221,11 +213,11 @@ def _sheet(pictures: list[np.ndarray]) -> np.ndarray:
   return np.concatenate(rows, 0)
 
 
-def _write_gif(path: pathlib.Path, pictures: list[np.ndarray]) -> None:
+def _gif(pictures: list[np.ndarray]) -> bytes:
   frames = [Image.fromarray(x).quantize(255) for x in pictures]
   buffer = io.BytesIO()
   options: dict[str, Any] = {"duration": _FRAME_MS, "loop": 0}
   frames[0].save(
     buffer, "GIF", save_all=True, append_images=frames[1:], **options
   )
-  write_bytes(path, buffer.getvalue())
+  return buffer.getvalue()

@@ -9,12 +9,12 @@ returns one look each. Looks are squares of the side asked for.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent import futures
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 
 from chibijax.apps import drawn
@@ -25,7 +25,7 @@ from chibijax.faces import align, landmarks
 from chibijax.faces.face import Face
 from chibijax.faces.measure import measure
 from chibijax.faces.person import Person
-from chibijax.post import full_body, geometry
+from chibijax.post import full_body, geometry, recipe
 from chibijax.post.color import delta_e2000, srgb_to_lab
 
 STYLES = ("drawn", "toon", "model")
@@ -190,9 +190,7 @@ class Toon:
 
   def _crop(self, job: Job) -> Look:
     clock = Clock()
-    points = job.face.landmarks
-    if points is None:
-      points = guess_landmarks(job.face)
+    points = landmarks_of(job.face)
     transform = align.find_transform(points, self.size, self.margin)
     shape = (self.size, self.size)
     image = align.warp(job.photo, transform, shape, border="reflect")
@@ -314,8 +312,40 @@ def resize(
   return np.asarray(image.resize((side, side), Image.Resampling.LANCZOS))
 
 
-def guess_landmarks(face: Face) -> Float32[np.ndarray, "68 2"]:
-  """A mean face's landmarks where a face's points are.
+def finish(
+  image: UInt8[np.ndarray, "h w c"],
+  steps: Sequence[recipe.Step],
+  points: Float[np.ndarray, "68 2"],
+  masks: Mapping[str, Bool[np.ndarray, "h w"]] | None,
+  seed: int,
+) -> UInt8[np.ndarray, "h w c"]:
+  """Applies the steps of a finish to a picture.
+
+  Args:
+    image: uint8 sRGB, or RGBA with straight alpha.
+    steps: of the finish.
+    points: landmarks in pixels.
+    masks: parts of the face by name, as far as they are known.
+    seed: of what is left to chance.
+
+  Returns:
+    The picture.
+
+  Raises:
+    ValueError: if a step cannot be done to this picture.
+  """
+  unit = recipe.apply(
+    image.astype(np.float32) / 255,
+    steps,
+    landmarks=points,
+    masks=masks,
+    seed=seed,
+  )
+  return np.rint(np.clip(np.asarray(unit), 0, 1) * 255).astype(np.uint8)
+
+
+def landmarks_of(face: Face) -> Float32[np.ndarray, "68 2"]:
+  """A face's landmarks, or a mean face's where its points are.
 
   Args:
     face: a face that was found.
@@ -323,6 +353,8 @@ def guess_landmarks(face: Face) -> Float32[np.ndarray, "68 2"]:
   Returns:
     68 points in pixels of the photo.
   """
+  if face.landmarks is not None:
+    return face.landmarks
   points = face.points
   if points is None:
     points = align.move(face.inverse, align.canonical_points(face.size))

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image, ImageFilter
 
-from chibijax.apps.styles import Look, guess_landmarks
+from chibijax.apps.styles import Look, finish, landmarks_of
 from chibijax.faces import align
 from chibijax.faces.face import Face
 from chibijax.post import compositing, recipe
@@ -69,15 +69,9 @@ def decorate(
   Returns:
     The photo.
   """
-  unit = photo.astype(np.float32) / 255
   for face in faces:
-    points = face.landmarks
-    if points is None:
-      points = guess_landmarks(face)
-    unit = recipe.apply(
-      unit, steps, landmarks=points, masks=face.mask, seed=seed
-    )
-  return np.rint(np.clip(np.asarray(unit), 0, 1) * 255).astype(np.uint8)
+    photo = finish(photo, steps, landmarks_of(face), face.mask, seed)
+  return photo
 
 
 def head_alpha(look: Look) -> Float32[np.ndarray, "s s"]:
@@ -122,9 +116,7 @@ def _stick(
   photo: Photo, face: Face, look: Look, image: UInt8[np.ndarray, "s s c"]
 ) -> Photo:
   """Sets a drawn chibi over its person."""
-  points = face.landmarks
-  if points is None:
-    points = guess_landmarks(face)
+  points = landmarks_of(face)
   width = float(np.linalg.norm(points[16] - points[0]))
   drawn_width = float(np.linalg.norm(look.landmarks[16] - look.landmarks[0]))
   scale = LARGER * width / drawn_width

@@ -8,7 +8,7 @@ import stat
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from chibijax.apps import credentials, picture_text, provenance
 from chibijax.apps.provenance import Record
@@ -174,7 +174,7 @@ def test_changed_pixel_of_an_unsigned_png(
     text = picture.text
     pixels = np.array(picture)
   kept = Image.fromarray(pixels)
-  info = picture_text.PngImagePlugin.PngInfo()
+  info = PngImagePlugin.PngInfo()
   for key, value in text.items():
     info.add_itxt(key, value)
   kept.save(path, pnginfo=info)
@@ -352,7 +352,7 @@ def test_what_is_no_picture_is_said(
 
 def test_hostile_text_is_only_text(tmp_path: pathlib.Path) -> None:
   for value in ("[1, 2]", "{", "[" * 5000, '{"style": 7, "consent": "yes"}'):
-    info = picture_text.PngImagePlugin.PngInfo()
+    info = PngImagePlugin.PngInfo()
     info.add_itxt(picture_text.LABEL, value)
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png", pnginfo=info)
     found = provenance.read(tmp_path / "a.png")
@@ -363,7 +363,8 @@ def test_hostile_text_is_only_text(tmp_path: pathlib.Path) -> None:
 def test_names_that_cannot_be_written(
   image: np.ndarray, tmp_path: pathlib.Path
 ) -> None:
-  with pytest.raises(UserError, match=r"should end in one of \.png"):
+  with pytest.raises(UserError, match=r"expected one of \.png"):
     provenance.write(tmp_path / "a.gif", image, RECORD)
+  (tmp_path / "file").write_bytes(b"")
   with pytest.raises(UserError, match="cannot be written"):
-    provenance.write(tmp_path / "absent" / "a.png", image, RECORD)
+    provenance.write(tmp_path / "file" / "a.png", image, RECORD)

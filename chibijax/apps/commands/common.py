@@ -6,12 +6,36 @@ cannot be used, 3 no photo showed a face.
 
 import contextlib
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 USAGE = 2
 NO_FACE = 3
+
+# Options of every command that cuts faces out of photos.
+PhotosOut = Annotated[
+  list[str],
+  typer.Argument(
+    metavar="PHOTO... OUT", help="Photos, folders, patterns; then a folder."
+  ),
+]
+Size = Annotated[int, typer.Option(help="Side in pixels.")]
+Margin = Annotated[
+  float, typer.Option(help="Room around the face, in sides of the frame.")
+]
+Faces = Annotated[
+  str, typer.Option(help="largest: of each photo; all: everyone.")
+]
+Status = Annotated[
+  list[str] | None,
+  typer.Option(help="A face's status that is good enough; by default ok."),
+]
+DetectorKind = Annotated[
+  str, typer.Option(help="auto, mtcnn, haar, yunet or blazeface.")
+]
+Jobs = Annotated[int, typer.Option(help="Photos at a time.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a report as JSON.")]
 
 
 def fail(sentence: str, code: int = USAGE) -> NoReturn:

@@ -8,6 +8,14 @@ import typer
 
 from chibijax.apps.commands.common import (
   NO_FACE,
+  AsJson,
+  DetectorKind,
+  Faces,
+  Jobs,
+  Margin,
+  PhotosOut,
+  Size,
+  Status,
   fail,
   keep_compiled,
   sentences,
@@ -35,34 +43,18 @@ FETCH_EXAMPLES = """Examples:
 
 
 def align(
-  photos: Annotated[
-    list[str],
-    typer.Argument(
-      metavar="PHOTO... OUT", help="Photos, folders, patterns; then a folder."
-    ),
-  ],
-  size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
-  margin: Annotated[
-    float, typer.Option(help="Room around the face, in sides of the frame.")
-  ] = 0.0,
-  faces: Annotated[
-    str, typer.Option(help="largest: of each photo; all: everyone.")
-  ] = "largest",
-  status: Annotated[
-    list[str] | None,
-    typer.Option(help="A status that is good enough; by default ok."),
-  ] = None,
-  detector: Annotated[
-    str, typer.Option(help="auto, mtcnn, haar, yunet or blazeface.")
-  ] = "auto",
+  photos: PhotosOut,
+  size: Size = 256,
+  margin: Margin = 0.0,
+  faces: Faces = "largest",
+  status: Status = None,
+  detector: DetectorKind = "auto",
   jitter: Annotated[
     int, typer.Option(help="Moved copies of each face, for training.")
   ] = 0,
-  jobs: Annotated[int, typer.Option(help="Photos at a time.")] = 4,
+  jobs: Jobs = 4,
   overwrite: Annotated[bool, typer.Option(help="Make all anew.")] = False,
-  as_json: Annotated[
-    bool, typer.Option("--json", help="Print a report as JSON.")
-  ] = False,
+  as_json: AsJson = False,
 ) -> None:
   """Cuts aligned faces out of photos: a data set, its list and a look at it."""
   if len(photos) < 2:

@@ -8,6 +8,14 @@ import typer
 
 from chibijax.apps.commands.common import (
   NO_FACE,
+  AsJson,
+  DetectorKind,
+  Faces,
+  Jobs,
+  Margin,
+  PhotosOut,
+  Size,
+  Status,
   fail,
   keep_compiled,
   sentences,
@@ -27,29 +35,15 @@ EXAMPLES = """Examples:
 
 
 def prepare(
-  photos: Annotated[
-    list[str],
-    typer.Argument(
-      metavar="PHOTO... OUT", help="Photos, folders, patterns; then a folder."
-    ),
-  ],
-  size: Annotated[int, typer.Option(help="Side in pixels.")] = 256,
+  photos: PhotosOut,
+  size: Size = 256,
   align: Annotated[
     str, typer.Option(help="face: cut out faces; none: whole, for drawings.")
   ] = "face",
-  margin: Annotated[
-    float, typer.Option(help="Room around the face, in sides of the frame.")
-  ] = 0.0,
-  faces: Annotated[
-    str, typer.Option(help="largest: of each photo; all: everyone.")
-  ] = "largest",
-  status: Annotated[
-    list[str] | None,
-    typer.Option(help="A face's status that is good enough; by default ok."),
-  ] = None,
-  detector: Annotated[
-    str, typer.Option(help="auto, mtcnn, haar, yunet or blazeface.")
-  ] = "auto",
+  margin: Margin = 0.0,
+  faces: Faces = "largest",
+  status: Status = None,
+  detector: DetectorKind = "auto",
   fit: Annotated[
     str,
     typer.Option(help="Of whole pictures: center, top, letterbox or stretch."),
@@ -86,16 +80,14 @@ def prepare(
       help="A CSV: file, then licence, consent, labels and groups, if any."
     ),
   ] = None,
-  jobs: Annotated[int, typer.Option(help="Photos at a time.")] = 4,
+  jobs: Jobs = 4,
   prune: Annotated[
     bool, typer.Option(help="Remove photos that are not named now.")
   ] = False,
   overwrite: Annotated[
     bool, typer.Option(help="Make all anew, the split too.")
   ] = False,
-  as_json: Annotated[
-    bool, typer.Option("--json", help="Print a report as JSON.")
-  ] = False,
+  as_json: AsJson = False,
 ) -> None:
   """Makes a data set: checked, no copies, aligned, split, with its card."""
   if len(photos) < 2:
