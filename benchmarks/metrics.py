@@ -10,8 +10,10 @@ must agree before anything is timed. `ratio` is the median over the rounds of
 our time / PyTorch's, `cpu_ratio` that of processor time; `others` is the
 processor time that other programs took meanwhile, in cores: above about 0.3 the
 machine was not quiet, and PyTorch's barriers make it lose more than we do, so
-that `ratio` flatters us. `clean` is the whole of `metrics.extract.extract`,
-with resizing from 64 pixels, as images/s.
+that `ratio` flatters us, by ten and more at a load of 30. There, take one core
+(`taskset -c 0`, OMP_WAIT_POLICY=passive): one thread waits for nobody. `clean`
+is the whole of `metrics.extract.extract`, with resizing from 64 pixels, as
+images/s.
 """
 
 import argparse

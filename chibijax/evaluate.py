@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from ml_collections import ConfigDict
 
-from chibijax.core import checkpoint, parallel, workdir
+from chibijax.core import checkpoint, parallel, warm_start, workdir
 from chibijax.core.logging import image_grid, write_png
 from chibijax.core.types import Batch, TrainState
 from chibijax.data import pipeline
@@ -60,6 +60,7 @@ def run_eval(
       state, placement.put(batch), jax.random.fold_in(key, index)
     )
     outputs = parallel.fetch(outputs)
+    parallel.beat()
     mask = outputs.pop("mask")
     if collector is not None:
       collector.add(outputs, mask)
@@ -137,6 +138,7 @@ def evaluate(config: ConfigDict, folder: str | pathlib.Path) -> dict[str, Any]:
   # shows with the first batch.
   suite.check_names(wanted, paired=True)
   folder = pathlib.Path(folder).absolute()
+  config = warm_start.resolve(config, folder)
   placement = parallel.make_placement("jit", config.data.batch_size)
   held_out = make_pipeline(config, "eval")
   task = importlib.import_module(f"chibijax.tasks.{config.task}").build(config)

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 from ml_collections import ConfigDict
 
 from chibijax import evaluate
-from chibijax.core import checkpoint, logging, parallel, workdir
+from chibijax.core import checkpoint, logging, parallel, warm_start, workdir
 from chibijax.core.types import Batch, Metrics, Task, TrainState
 from chibijax.data.pipeline import Pipeline
 from chibijax.errors import UserError
@@ -61,14 +61,21 @@ def train(
     UserError: for what the user can mend: settings that do not fit, unreadable
       data or checkpoints, a full disk, a loss that is not finite.
   """
+  config = warm_start.resolve(config, folder)
   folder = workdir.open_workdir(
     folder, config, overrides, write=parallel.is_primary()
   )
   parallel.barrier("workdir")
-  placement = parallel.make_placement(config.parallel, config.data.batch_size)
-  task = importlib.import_module(f"chibijax.tasks.{config.task}").build(
-    config, placement.axis
+  placement = parallel.make_placement(
+    config.parallel, config.data.batch_size, config.get("microbatches", 1)
   )
+  build = importlib.import_module(f"chibijax.tasks.{config.task}").build
+  task = build(config, placement.axis)
+  if config.get("microbatches", 1) > 1 and not hasattr(task, "microbatches"):
+    raise UserError(
+      f"microbatches is {config.microbatches}, but the task {config.task!r} "
+      "takes its batches whole; use 1."
+    )
   data = evaluate.make_pipeline(config, "train")
   init_key, step_key = jax.random.split(jax.random.key(config.seed))
   init = placement.compile_init(lambda key: task.init(key, data.spec))
@@ -85,6 +92,10 @@ def train(
       batches.set_state(position)
     else:
       state = init(init_key)
+      if config.get("init_from"):
+        adopt = getattr(task, "adopt", warm_start.adopt)
+        given = warm_start.networks(config)
+        state = placement.compile_init(adopt)(state, *given)
     with logging.RunLog(
       folder,
       total_steps=config.total_steps,
@@ -99,7 +110,7 @@ def train(
         )
         workdir.write_text(folder / "parameters.txt", table + "\n")
       loop = _Loop(
-        config, folder, task, placement, data, checkpoints, log,
+        config, folder, task, build(config), placement, data, checkpoints, log,
         placement.replicate(step_key),
       )  # fmt: skip
       try:
@@ -119,6 +130,8 @@ class _Loop:
   config: ConfigDict
   folder: pathlib.Path
   task: Task
+  # The same task for evaluations, which always see the global view.
+  judge: Task
   placement: parallel.Placement
   data: Pipeline
   checkpoints: checkpoint.Checkpointer
@@ -152,6 +165,7 @@ class _Loop:
       state, metrics = step(state, batch, self.key)
       self._flush()
       self.pending = (done + 1, metrics)
+      parallel.beat()
       self.log.step()
       if done + 1 < total and stop.reached(done + 1):
         profiler.close()
@@ -236,7 +250,7 @@ class _Loop:
   def _compile_evaluation(self) -> Callable[[TrainState, int], None]:
     """Makes the function that judges a state and writes what it found."""
     held_out = evaluate.make_pipeline(self.config, "eval")
-    step = self.placement.compile_eval(evaluate.with_mask(self.task.eval_step))
+    step = self.placement.compile_eval(evaluate.with_mask(self.judge.eval_step))
 
     def evaluation(state: TrainState, done: int) -> None:
       self._flush()

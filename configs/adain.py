@@ -9,7 +9,9 @@ Own pictures: --config.data.source_a=folder --config.data.path_a=photos
   --config.data.source_b=folder --config.data.path_b=styles
 Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
 Measured: not trained to its end yet; :quick makes 3 to 7 steps/s on two shared
-  CPU threads once its drawings are cached.
+  CPU threads once its drawings are cached. After 800 steps (style loss of 32
+  held-out pairs 7.30 -> 0.23) outlines and dark and light are the style's, but
+  there are stripes and hardly any colour: not worth showing.
 """
 
 from ml_collections import ConfigDict

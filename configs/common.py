@@ -45,9 +45,11 @@ def base() -> ConfigDict:
   return ConfigDict(
     {
       "task": "",  # a module of chibijax.tasks
+      "init_from": "",  # a training to start from; "": drawn anew
       "seed": 0,
       "total_steps": 100_000,
-      "parallel": "jit",  # or "pmap"
+      "parallel": "jit",  # or "fsdp", "pmap"
+      "microbatches": 1,  # parts of a batch, one after the other
       "precision": "float32",  # the networks' compute dtype, or "bfloat16"
       "ema": 0.0,  # decay of the averaged weights; 0: none
       # Steps between log lines, evaluations and checkpoints.
@@ -179,7 +181,18 @@ def chibi_gan(config: ConfigDict) -> None:
   config.optim.update(lr_end=0.0, b2_end=0.0)
   config.anneal_images = 0  # pictures until these are reached; 0: never
   config.half_life = 0.0  # of the averaged generator, in pictures; 0: none
-  config.diff_augment = ()
+  config.augment = ConfigDict(
+    {
+      # What the discriminator sees: "none", "ada" or "diffaugment".
+      "name": "none",
+      "policies": ("color", "translation", "cutout"),  # of diffaugment
+      # Of ada: mean sign of real scores, steps between changes of p, pictures
+      # in which p may rise from 0 to 1.
+      "target": 0.6,
+      "every": 4,
+      "images": 500_000,
+    }
+  )
 
 
 def quick_dcgan(config: ConfigDict) -> None:

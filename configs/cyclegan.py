@@ -6,7 +6,11 @@ Own pictures: --config.data.source_a=folder --config.data.path_a=photos
   --config.data.source_b=folder --config.data.path_b=chibis
 Hardware: one GPU or TPU for the full recipe; 4 CPU cores for :quick.
 Measured: :quick, 4 shared CPU cores, 1,600 steps, 10 to 15 min: 64 held-out
-  pairs at L1 0.153, PSNR 12.1 dB, SSIM 0.23 (at step 0: 0.411, 6.5, 0.02).
+  pairs at L1 0.153, PSNR 12.1 dB, SSIM 0.23 (at step 0: 0.411, 6.5, 0.02). A
+  sister run with colour augmentation (L1 0.157 on these), 1,000 pairs, by
+  benchmarks/quality.py: PD-squeeze-keras 5.73 [5.66, 5.80], KID-squeeze 5.72.
+  That is far from enough: any other chibi has 4.60 and 0, that of the nearest
+  training portrait 3.35 and 0.02.
   The full recipe: 5.8 s a step on 4 CPU cores; not yet trained on a GPU.
 """
 

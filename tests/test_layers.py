@@ -19,12 +19,13 @@ ALLOWED = {
   "core": set(),
   "ops": set(),
   "artist": set(),
-  "data": {"artist"},
+  "data": {"artist", "heads"},
   # The reader of weight files: feature networks come from published ones.
   "models": {"ops", "core.weight_files"},
   "losses": {"ops"},
   "faces": {"models", "ops", "core.checkpoint", "core.weight_files"},
-  "heads": {"ops"},
+  # The reader of pickles: FLAME is published as such.
+  "heads": {"ops", "core.pickle_files"},
   "metrics": {"models.features", "ops"},
   "tasks": {"core.types", "core.optim", "models", "losses", "ops", "heads"},
   "post": {"ops", "artist"},

@@ -22,6 +22,16 @@ STEPS = 40
 TIMEOUT = 300
 
 
+FLAGS = [
+  "--config=configs/cyclegan.py:smoke",
+  f"--config.total_steps={STEPS}",
+  "--config.ema=0.9",
+  "--config.eval_every=0",
+  "--config.save_every=1000",
+  "--config.log_every=1",
+]
+
+
 def start(folder, processes, *extra):
   """Starts a run of 4 devices in so many processes."""
   with socket.socket() as free:
@@ -35,14 +45,8 @@ def start(folder, processes, *extra):
   running = []
   for rank in range(processes):
     command = [
-      sys.executable, "-m", "chibijax.main",
-      "--config=configs/cyclegan.py:smoke",
+      sys.executable, "-m", "chibijax.main", *FLAGS,
       f"--workdir={folder}",
-      f"--config.total_steps={STEPS}",
-      "--config.ema=0.9",
-      "--config.eval_every=0",
-      "--config.save_every=1000",
-      "--config.log_every=1",
       *extra,
     ]  # fmt: skip
     if processes > 1:
@@ -169,3 +173,35 @@ def test_the_relaunch_may_have_another_process_count(pair, stopped, tmp_path):
   assert state_hash(stopped) == before
   assert state_hash(moved)[1] == STEPS
   assert_close_losses(losses(moved), losses(pair), first=before[1] + 1)
+
+
+def children(pid):
+  """The ranks of a launcher, in their order."""
+  path = pathlib.Path(f"/proc/{pid}/task/{pid}/children")
+  return [int(child) for child in path.read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_rank_is_started_again_and_changes_no_bit(pair, rank, tmp_path):
+  folder = tmp_path / "run"
+  command = [
+    sys.executable, "-m", "launch.local", "--processes=2", "--cpu-devices=2",
+    "--max-failures=1", "--", *FLAGS, f"--workdir={folder}",
+    "--config.save_every=8",
+  ]  # fmt: skip
+  with (tmp_path / "log").open("wb") as log:
+    launcher = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+  try:
+    saves, deadline = folder / checkpoint.FOLDER, time.monotonic() + TIMEOUT
+    # The first sign of a save: it is killed in the middle.
+    while not saves.is_dir() or not any(saves.iterdir()):
+      assert time.monotonic() < deadline and launcher.poll() is None
+    os.kill(children(launcher.pid)[rank], signal.SIGKILL)
+    code = launcher.wait(TIMEOUT)
+  finally:
+    launcher.terminate()
+  told = (tmp_path / "log").read_text()
+  assert code == 0 and told.count("starting again") == 1, told
+  assert f"rank {rank} ended with exit code 137" in told
+  assert state_hash(folder) == state_hash(pair)

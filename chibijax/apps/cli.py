@@ -9,6 +9,7 @@ import typer
 from chibijax import __version__
 from chibijax.apps.commands import (
   avatar,
+  directions,
   files,
   latent,
   metrics,
@@ -41,6 +42,9 @@ for _command in (
   latent.project,
 ):
   app.command(rich_help_panel=USE)(_command)
+app.command(rich_help_panel=USE, epilog=directions.EXAMPLES)(
+  directions.directions
+)
 app.command(rich_help_panel=USE)(networks.stylize)
 app.command(rich_help_panel=USE, epilog=upscale_command.EXAMPLES)(
   upscale_command.upscale

@@ -2,8 +2,8 @@
 
 What a training can become depends on its task; `export` looks at the task and
 at the name that is wanted. ONNX models take and return NHWC pictures in
-[-1, 1], as the networks here do; a generator takes latents. The number of
-pictures is free, their size is not.
+[-1, 1], as the networks here do; a generator takes latents, and labels where it
+was trained with such. The number of pictures is free, their size is not.
 """
 
 import dataclasses
@@ -99,14 +99,19 @@ def _style(
 def _gan(
   task: Any, config: Any, params: Any, picture: dict[str, tuple[int, ...]]
 ) -> FeedForward:
-  del picture
-  inputs = {"latents": (config.model.latent,)}
-  if config.model.get("conditional", False):
-    raise UserError(
-      "A GAN with labels is exported as safetensors or a folder; ONNX takes "
-      "latents alone."
-    )
-  return FeedForward(lambda z: task.generate(params, z), inputs)
+  del config, picture
+  inputs = {"latents": (task.latent,)}
+  if not task.conditional:
+    return FeedForward(lambda z: task.generate(params, z), inputs)
+  return FeedForward(
+    lambda z, labels: task.generate(params, z, labels),
+    {**inputs, "labels": (_label_count(params),)},
+  )
+
+
+def _label_count(params: Any) -> int:
+  """How many labels a conditional generator reads: rows of its embedding."""
+  return int(params["gen"]["embedding"]["kernel"].shape[0])
 
 
 def _autoencoder(
@@ -126,6 +131,7 @@ def _super_resolution(
 
 _MAKERS = {
   "gan": _gan,
+  "gan_adapt": _gan,
   "autoencoder": _autoencoder,
   "super_resolution": _super_resolution,
 }

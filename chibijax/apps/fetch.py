@@ -6,11 +6,8 @@ spoken, redirects included; a file that is not exactly the one in the catalogue
 is thrown away.
 
 Where the entries are from: files at addresses with a commit were hashed in
-copies of those repositories. SHA-256 and size of VGG16, DINOv2 and Face Mesh
-are published by several users of the address, who agree (VGG16's name begins
-with its own). SqueezeNet v1.1 without top
-(github.com/rcmalli/keras-squeezenet, MIT) is missing because nothing could be
-found to check its hash against.
+copies of those repositories; SHA-256 and size of the others are published by
+several users of the address, who agree (torchvision's names begin with theirs).
 """
 
 import dataclasses
@@ -149,6 +146,14 @@ CATALOGUE: dict[str, Weights] = {
     licence="BSD-2-Clause",
     purpose="LPIPS v0.1 linear heads for VGG16",
     variable="CHIBIJAX_LPIPS_VGG",
+  ),
+  "squeezenet": Weights(
+    url="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+    sha256="b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+    size=4958839,
+    licence="BSD-3-Clause",
+    purpose="SqueezeNet v1.1 of torchvision, trained on ImageNet",
+    variable="CHIBIJAX_SQUEEZENET",
   ),
   "vgg16": Weights(
     url="https://download.pytorch.org/models/vgg16-397923af.pth",

@@ -1,12 +1,13 @@
-"""Walking among the latents of a generator: blend, breed, find, steer.
+"""Walking among the latents of a generator: blend, breed, find.
 
 The functions at the top know of no model. Latents are rows [N, L] that a
 generator expects to be normal draws, N(0, 1); what is made here stays so as far
 as it can: blends go around the origin, children keep the variance.
 
-`load` opens a training of `tasks.gan` or `tasks.autoencoder`. Codes of an
-autoencoder are not normal draws: they are shifted and mixed to be, by the mean
-and covariance of codes of the artist's characters (Ghosh et al. 2020).
+`load` opens a training of a GAN or an autoencoder; `apps.directions` steers by
+attributes. Codes of an autoencoder are not normal draws: they are shifted and
+mixed to be, by the mean and covariance of codes of the artist's characters
+(Ghosh et al. 2020).
 """
 
 import dataclasses
@@ -34,6 +35,8 @@ Distance = Callable[[Array, Array], Array]
 
 # Characters whose codes tell how an autoencoder's codes spread.
 _CHARACTERS = 512
+# There are as many as one wants to draw.
+_MOST_CHARACTERS = 1_000_000
 # Latents tried before one is chosen to start from.
 _TRIES = 64
 
@@ -219,37 +222,6 @@ def nearest(
   return candidates[jax.lax.map(best, images)]
 
 
-def directions(
-  latents: Latents, labels: Float[Array, "n k"], *, ridge: float = 1.0
-) -> tuple[Float[Array, "k l"], Float[Array, " k"]]:
-  """The ways in which labels change, by ridge regression of them on latents.
-
-  Args:
-    latents: of pictures whose labels are known, [N, L].
-    labels: [N, K], such as `data.characters.label` gives.
-    ridge: weight of the squared coefficients, relative to one example.
-
-  Returns:
-    For each label the shortest step that raises what the regression reads by 1,
-    and the share of its variance that the regression explains (below about 0.1
-    a direction means little); a label that never changes gets zeros.
-  """
-  x = latents - latents.mean(0, keepdims=True)
-  y = labels - labels.mean(0, keepdims=True)
-  gram = x.T @ x + ridge * jnp.eye(x.shape[1])
-  weights = jnp.linalg.solve(gram, x.T @ y)
-  squares = jnp.square(weights).sum(0)
-  rows = weights.T / jnp.maximum(squares, 1e-8)[:, None]
-  spread = jnp.square(y).sum(0)
-  left = jnp.square(y - x @ weights).sum(0)
-  explained = 1 - left / jnp.maximum(spread, 1e-8)
-  constant = spread < 1e-8
-  return (
-    jnp.where(constant[:, None], 0.0, rows),
-    jnp.where(constant, 0.0, explained),
-  )
-
-
 @dataclasses.dataclass(frozen=True)
 class Space:
   """A generator and the space of its latents.
@@ -261,6 +233,8 @@ class Space:
     size: side of the pictures, in pixels.
     conditional: whether it must be told labels.
     source: what was loaded, in words.
+    drawn: what an encoder was trained on: the artist's characters; None where
+      there is no encoder.
   """
 
   decode: Callable[..., Array]
@@ -269,6 +243,7 @@ class Space:
   size: int
   conditional: bool
   source: str
+  drawn: characters.LabelledChibis | None = None
 
   def draw(self, seed: int, count: int = 1) -> Latents:
     """Normal draws; the first of a seed do not depend on their number."""
@@ -283,6 +258,25 @@ class Space:
     if not self.conditional:
       return None
     return jnp.asarray(np.stack([_label(seed, i) for i in range(count)]))
+
+  def path(self, stops: Latents, frames: int) -> Float[Array, "m l"]:
+    """As the function `path`, the way that suits this space."""
+    return path(stops, frames)
+
+  def breed(
+    self,
+    key: PRNGKeyArray,
+    parents: Latents,
+    children: int,
+    *,
+    mutation: float = 0.2,
+    blend: float = 0.0,
+    first_layer: int = 0,
+  ) -> Float[Array, "{children} l"]:
+    """As the function `breed`; only StyleGAN2 has layers to cross."""
+    if first_layer:
+      raise UserError("--layer is for StyleGAN2; this generator has no styles.")
+    return breed(key, parents, children, mutation=mutation, blend=blend)
 
   def pictures(
     self, z: Latents, labels: Float[Array, "n k"] | None = None
@@ -336,7 +330,8 @@ def load(run: str | pathlib.Path) -> Space:
     UserError: if the folder holds no training, or one of another task.
   """
   config = workdir.read_config(run)
-  if config.get("task") not in ("gan", "autoencoder"):
+  name = str(config.get("task"))
+  if name != "autoencoder" and not name.startswith("gan"):
     raise UserError(
       f"{run} is a training of {config.get('task')!r}, which has no latents; "
       "give one of 'gan' or 'autoencoder'."
@@ -345,10 +340,20 @@ def load(run: str | pathlib.Path) -> Space:
   params, ema, step = checkpoint.load_params(run)
   params = {**params, **ema}
   source = f"{run}, step {step}"
-  if config.task == "gan":
+  if hasattr(task, "styles"):
+    from chibijax.apps import latent_style
+
+    return latent_style.open_space(task, params, source)
+  if name != "autoencoder":
     decode = jax.jit(lambda z, labels: task.generate(params, z, labels))
     return Space(decode, None, task.latent, task.size, task.conditional, source)
-  mean, factor = _spread(task, params, config)
+  drawn = characters.LabelledChibis(
+    task.size,
+    seed=3 * config.data.seed,
+    examples=_MOST_CHARACTERS,
+    cutout=tuple(config.data.background) if config.data.cutout else None,
+  )
+  mean, factor = _spread(task, params, drawn)
   inverse = jnp.linalg.inv(factor)
   return Space(
     jax.jit(lambda z, _: task.generate(params, mean + z @ factor)),
@@ -357,21 +362,16 @@ def load(run: str | pathlib.Path) -> Space:
     task.size,
     False,
     source,
+    drawn,
   )
 
 
 def _spread(
-  task: Any, params: dict[str, Any], config: Any
+  task: Any, params: dict[str, Any], source: characters.LabelledChibis
 ) -> tuple[Float[Array, "1 l"], Float[Array, "l l"]]:
   """Mean of codes, and the matrix that gives normal draws their covariance."""
-  source = characters.LabelledChibis(
-    task.size,
-    seed=3 * config.data.seed,
-    examples=_CHARACTERS,
-    cutout=tuple(config.data.background) if config.data.cutout else None,
-  )
   encode = jax.jit(lambda x: task.encode(params, image_ops.to_float(x)))
-  pictures = np.stack([source.load(i)["image"] for i in range(len(source))])
+  pictures = np.stack([source.load(i)["image"] for i in range(_CHARACTERS)])
   codes = np.concatenate(
     [encode(jnp.asarray(part)) for part in np.split(pictures, 8)]
   )

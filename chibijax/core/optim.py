@@ -4,6 +4,7 @@ A schedule is a function of the optimiser's own count, which is saved with its
 state: a resumed run continues on the same curve.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,7 +23,8 @@ def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
     config: `lr` (the base rate), `schedule` and, for `linear_decay`,
       `decay_start`, the fraction of the run in [0, 1) at which the decay to
       zero begins (0.5 in CycleGAN, Zhu et al. 2017, section 4), or, for
-      `exponential`, `decay_to`, the last rate relative to the first in (0, 1],
+      `exponential` and `linear` (evenly over the whole run), `decay_to`, the
+      last rate relative to the first in (0, 1],
       or, for `inverse_time`, `decay_rate` >= 0: lr / (1 + decay_rate step).
     total_steps: number of steps of the whole run, >= 1.
 
@@ -49,11 +51,14 @@ def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
       transition_steps=total_steps - begin,
       transition_begin=begin,
     )
-  if config.schedule == "exponential":
+  if config.schedule in ("exponential", "linear"):
     if not 0 < config.decay_to <= 1:
       raise UserError(
         f"optim.decay_to is {config.decay_to}, expected a fraction in (0, 1]."
       )
+    if config.schedule == "linear":
+      last = config.lr * config.decay_to
+      return optax.linear_schedule(config.lr, last, total_steps)
     return optax.exponential_decay(config.lr, total_steps, config.decay_to)
   if config.schedule == "inverse_time":
     if config.decay_rate < 0:
@@ -63,7 +68,7 @@ def make_schedule(config: Any, total_steps: int) -> optax.Schedule:
     return lambda step: config.lr / (1.0 + config.decay_rate * step)
   raise UserError(
     f"optim.schedule is {config.schedule!r}, expected 'constant', 'cosine', "
-    "'linear_decay', 'exponential' or 'inverse_time'."
+    "'linear', 'linear_decay', 'exponential' or 'inverse_time'."
   )
 
 
@@ -77,8 +82,9 @@ def make(
 
   Args:
     config: `name` ("adam", "adamw" or "sgd"), the schedule's fields,
-      `b1`, `b2`, `eps`, `weight_decay` (adamw) and `clip`, the largest global
-      gradient norm (0: no clipping).
+      `b1`, `b2`, `eps`, `weight_decay` (decoupled by adamw; added to the
+      gradient as an L2 penalty by adam, as PyTorch's does) and `clip`, the
+      largest global gradient norm (0: no clipping).
     total_steps: number of steps of the whole run.
     axis: the data axis of the step; None is the global view.
 
@@ -91,6 +97,10 @@ def make(
   schedule = make_schedule(config, total_steps)
   if config.name == "adam":
     transform = optax.adam(schedule, config.b1, config.b2, config.eps)
+    if config.weight_decay:
+      # Before Adam's moments, as PyTorch's Adam does it: an L2 penalty.
+      decay = optax.add_decayed_weights(config.weight_decay)
+      transform = optax.chain(decay, transform)
   elif config.name == "adamw":
     transform = optax.adamw(
       schedule,
@@ -117,6 +127,57 @@ def make(
       axis.mean(grads), state, params
     ),
   )
+
+
+def value_and_grad(
+  loss: Callable[..., tuple[Float[Array, ""], tuple[PyTree, PyTree]]],
+  microbatches: int = 1,
+) -> Callable[
+  ..., tuple[tuple[Float[Array, ""], tuple[PyTree, PyTree]], PyTree]
+]:
+  """Differentiates a loss that is a mean over rows, a part of them at a time.
+
+  Only one part's activations are in memory at once. Nothing else changes: the
+  result is that of the whole batch up to rounding.
+
+  Args:
+    loss: `(params, rows, *others) -> (loss, (per_row, means))`: `rows` and
+      `per_row` are trees of arrays [B, ...]; the loss and `means` are means
+      over rows. A loss in which rows meet (batch statistics) cannot be parted.
+    microbatches: number of parts, which must divide B.
+
+  Returns:
+    A function of the loss's arguments that returns
+    ((loss, (per_row, means)), gradient with respect to `params`).
+  """
+  gradient = jax.value_and_grad(loss, has_aux=True)
+  if microbatches == 1:
+    return gradient
+
+  def call(params: PyTree, rows: PyTree, *others: Any) -> Any:
+    def part(total: PyTree, x: PyTree) -> tuple[PyTree, PyTree]:
+      (value, (per_row, means)), grads = gradient(params, x, *others)
+      return jax.tree.map(jnp.add, total, (value, means, grads)), per_row
+
+    # Every so many rows, not blocks of them: where the rows are split over
+    # devices, each device keeps its share of every part.
+    parts = jax.tree.map(
+      lambda x: x.reshape(-1, microbatches, *x.shape[1:]).swapaxes(0, 1), rows
+    )
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(gradient, params, first, *others)
+    (value, (_, means)), grads = shapes
+    zeros = jax.tree.map(
+      lambda x: jnp.zeros(x.shape, x.dtype), (value, means, grads)
+    )
+    total, per_row = jax.lax.scan(part, zeros, parts)
+    value, means, grads = jax.tree.map(lambda x: x / microbatches, total)
+    per_row = jax.tree.map(
+      lambda x: x.swapaxes(0, 1).reshape(-1, *x.shape[2:]), per_row
+    )
+    return (value, (per_row, means)), grads
+
+  return call
 
 
 def ema_update(

@@ -55,7 +55,8 @@ class FolderSource(Source):
       reader: size of the results; pictures beyond its limits are skipped.
       split: "train", "eval", or None for everything.
       eval_fraction: share of the files held out when they are split by hash;
-        at least one file is held out, and one kept, if there are two.
+        at least one file is held out, and one kept, if there are two; 0
+        holds none out, and evaluates on what is trained on.
       verify: decode every picture now, so that damaged ones are known.
       cache_bytes: memory for decoded pictures.
 
@@ -75,6 +76,9 @@ class FolderSource(Source):
     if not good:
       raise DataError(self._nothing(len(found), first))
     self.usable = len(good)
+    self._same = bool(
+      split and by_hash and (len(good) == 1 or eval_fraction == 0)
+    )
     if split and by_hash:
       good = _hash_split(good, split, eval_fraction)
     self.files = tuple(good)
@@ -147,7 +151,7 @@ class FolderSource(Source):
     parts = [f"folder {self.path}: {len(self.files)} pictures"]
     if len(self.files) < self.usable:
       parts[0] += f" of {self.usable}"
-    elif self.split and self.usable == 1:
+    elif self._same:
       parts[0] += ", trained and evaluated on alike"
     if self.skipped:
       reasons = ", ".join(
@@ -243,8 +247,8 @@ def _hash_split(
   files: Sequence[str], split: Split, fraction: float
 ) -> list[str]:
   """Takes one side of the split by hash, never an empty one."""
-  if len(files) == 1:
-    return list(files)  # One picture trains and is evaluated.
+  if len(files) == 1 or fraction == 0:
+    return list(files)  # The same trains and is evaluated.
 
   def place(name: str) -> int:
     digest = hashlib.blake2b(_key(name).encode(), digest_size=8).digest()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from chibijax.data import images
 from chibijax.data.characters import LabelledChibis
 from chibijax.data.folder import FolderSource, Split, matched
+from chibijax.data.head_lmdb import HeadLmdbSource
 from chibijax.data.labels import LabelledFolder, LabelledTfds, Table
 from chibijax.data.portraits import LabelledPortraits
 from chibijax.data.posed import FigureSource, PosedFolderSource
@@ -26,16 +27,21 @@ class Options:
 
   Attributes:
     source_a: "artist", "folder" or "tfds", the source of `image_a`; "posed" for
-      a folder of pictures with cameras (`data.posed`).
+      a folder of pictures with cameras (`data.posed`), "head_lmdb" for pairs of
+      frames of a tracked folder (`data.head_lmdb`).
     source_b: the same for `image_b`; "" for batches of one key, `image`.
     path_a: a folder's path, or the name of a TFDS data set.
     path_b: the same for B.
     domain_a: what the artist draws as A, "portrait" or "chibi"; alone also
       "figure": views of one character as a 3D figure, with cameras; or
       "labelled": portraits with landmarks and labels (`data.portraits`); or
-      "labelled_chibi": chibis with their attributes (`data.characters`).
+      "labelled_chibi": chibis with their attributes (`data.characters`); or
+      "head": pairs of frames of procedural people (`data.heads`).
     domain_b: what the artist draws as B, "portrait" or "chibi".
     character: which of the seed's characters the figure is.
+    identities: procedural people for training; held out, at most that many.
+    frames: frames of each of them.
+    chibi_share: share of them that is drawn, with the chibi axis.
     image_key_a: image feature of a TFDS data set.
     image_key_b: the same for B.
     tfds_dir: TFDS's data directory; "" for its default.
@@ -75,6 +81,9 @@ class Options:
   domain_a: str = "portrait"
   domain_b: str = "chibi"
   character: int = 0
+  identities: int = 500
+  frames: int = 16
+  chibi_share: float = 0.25
   image_key_a: str = "image"
   image_key_b: str = "image"
   tfds_dir: str = ""
@@ -131,6 +140,13 @@ class Options:
       self.source_a == "artist" and self.domain_a == "figure"
     )
 
+  @property
+  def heads(self) -> bool:
+    """Whether A is pairs of frames of heads."""
+    return self.source_a == "head_lmdb" or (
+      self.source_a == "artist" and self.domain_a == "head"
+    )
+
   @classmethod
   def of(cls, config: "Options | Mapping[str, Any] | Any") -> "Options":
     """Reads a mapping or an `ml_collections.ConfigDict`.
@@ -173,6 +189,8 @@ def sources(options: Options, split: Split) -> list[Source]:
   cache = options.cache_mb * 2**20
   if not options.source_b and options.posed:
     return [_posed(options, split, cache)]
+  if not options.source_b and options.heads:
+    return [_heads(options, split, cache)]
   if not options.source_b and options.domain_a == "labelled":
     return [_labelled(options, split, cache)]
   drawn = options.source_a == "artist"  # Else `data.labels` may bring theirs.
@@ -228,6 +246,36 @@ def _posed(options: Options, split: Split, cache: int) -> Source:
     options.size,
     fit=options.fit_a,
     split=split,
+    cache_bytes=cache,
+  )
+
+
+def _heads(options: Options, split: Split, cache: int) -> Source:
+  """Opens pairs of frames of heads."""
+  if options.source_a == "artist":
+    # The model of heads is JAX's, which other sources do not need.
+    from chibijax.data.heads import ProceduralHeads
+
+    train = split == "train"
+    most = options.examples if train else options.eval_examples
+    return ProceduralHeads(
+      options.size,
+      # Held-out people have seeds of their own.
+      seed=2 * options.seed + (not train),
+      examples=most,
+      identities=min(options.identities, most),
+      frames=options.frames,
+      chibi_share=options.chibi_share,
+      cache_bytes=cache,
+    )
+  if not options.path_a:
+    raise DataError("data.source_a is head_lmdb: set data.path_a.")
+  return HeadLmdbSource(
+    options.path_a,
+    options.size,
+    split=split,
+    eval_fraction=options.eval_fraction,
+    seed=options.seed,
     cache_bytes=cache,
   )
 

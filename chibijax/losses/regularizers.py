@@ -5,6 +5,7 @@ input, so a training step differentiates twice: reverse mode over reverse mode,
 the only order that `ops.convolution` has.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -81,6 +82,28 @@ def mixed(
   """
   share = share.reshape(-1, 1, 1, 1)
   return share * real + (1 - share) * fake
+
+
+def path_lengths(
+  generate: Callable[[Array], Array],
+  styles: Float[Array, "b l s"],
+  noise: Float[Array, "b h w c"],
+) -> Float[Array, " b"]:
+  """How far pictures move with their styles (Karras et al. 2020a, eq. 4).
+
+  Args:
+    generate: styles to pictures [B, H, W, C].
+    styles: one for each layer.
+    noise: normal draws, a direction among pictures for each.
+
+  Returns:
+    |J^T y| with y = noise / sqrt(H W), root mean square over the layers,
+    float32.
+  """
+  _, pullback = jax.vjp(generate, styles)
+  (slope,) = pullback(noise / math.sqrt(noise.shape[1] * noise.shape[2]))
+  squares = jnp.square(slope.astype(jnp.float32)).sum(-1).mean(-1)
+  return jnp.sqrt(squares + 1e-12)
 
 
 def gaussian_kl(

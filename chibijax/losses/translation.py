@@ -61,6 +61,22 @@ def identity(
   return l1(translation, image)
 
 
+def attention(
+  foreign: Float[Array, "*shape"], own: Float[Array, "*shape"]
+) -> Float[Array, ""]:
+  """Cross-entropy of a generator's classifier (Kim et al. 2020, eq. 5).
+
+  Args:
+    foreign: logits for pictures that are to be translated.
+    own: logits for pictures of the domain that it translates into.
+
+  Returns:
+    BCE(foreign, 1) + BCE(own, 0), float32; 2 log 2 where it cannot tell.
+  """
+  foreign, own = foreign.astype(jnp.float32), own.astype(jnp.float32)
+  return jax.nn.softplus(-foreign).mean() + jax.nn.softplus(own).mean()
+
+
 def patch_nce(
   query: Float[Array, "b p c"],
   key: Float[Array, "b p c"],

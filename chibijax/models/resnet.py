@@ -98,7 +98,7 @@ class ResnetGenerator(nn.Module):
       ValueError: if H or W is below 8 or not a multiple of 4, or for a tap
         that is not among the layers or not in their order.
     """
-    _check_sides(x)
+    check_sides(x)
     layers = ("input", "down_0", "down_1")
     layers += tuple(f"block_{i}" for i in range(self.blocks))
     if [name for name in layers if name in taps] != list(taps):
@@ -159,7 +159,15 @@ class ResnetGenerator(nn.Module):
     return ConvNorm(features, transpose=True, **shape)(x)
 
 
-def _check_sides(x: Float[Array, "b h w c"]) -> None:
+def check_sides(x: Float[Array, "b h w c"]) -> None:
+  """Raises where a generator that halves twice cannot take pictures.
+
+  Args:
+    x: pictures.
+
+  Raises:
+    ValueError: if a side is too short or not a multiple of `MULTIPLE`.
+  """
   height, width = x.shape[1:3]
   if height % MULTIPLE or width % MULTIPLE or min(height, width) < MIN_SIZE:
     raise ValueError(

@@ -6,6 +6,8 @@ shifted sums, one axis at a time: on CPUs XLA is slow at convolving each
 channel by itself. Maps are NHWC.
 """
 
+from typing import Literal
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -31,20 +33,52 @@ def down(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
     pads[axis] = (1, 1)
     padded = jnp.pad(x, pads, mode="reflect")
     left, centre, right = (
-      _every_second(padded, axis, start, kept) for start in range(3)
+      _every(padded, axis, start, kept, 2) for start in range(3)
     )
     x = (left + right) * 0.25 + centre * 0.5
   return x
 
 
-def up(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-  """Doubles the resolution through [1, 3, 3, 1] / 4 on each axis.
-
-  The same as linear interpolation at the new pixels' centres, where the border
-  pixels go on outside.
+def binomial(
+  x: Float[Array, "b h w c"],
+  pads: tuple[int, int],
+  *,
+  stride: int = 1,
+  gain: float = 1.0,
+) -> Float[Array, "b h2 w2 c"]:
+  """Correlates each channel with [1, 3, 3, 1] / 8 on each axis, zeros outside.
 
   Args:
     x: maps, [B, H, W, C].
+    pads: zeros before and after each axis; sides n + pads - 3 are left.
+    stride: 2 keeps every second of them, the first included.
+    gain: factor on each axis: 2 where zeros stand between the pixels.
+
+  Returns:
+    The filtered maps.
+  """
+  for axis in (1, 2):
+    around = [(0, 0)] * 4
+    around[axis] = pads
+    padded = jnp.pad(x, around)
+    kept = -(-(padded.shape[axis] - 3) // stride)
+    a, b, c, d = (
+      _every(padded, axis, start, kept, stride) for start in range(4)
+    )
+    x = (a + d) * (gain / 8) + (b + c) * (gain * 3 / 8)
+  return x
+
+
+def up(
+  x: Float[Array, "b h w c"], *, border: Literal["edge", "zero"] = "edge"
+) -> Float[Array, "b h2 w2 c"]:
+  """Doubles the resolution through [1, 3, 3, 1] / 4 on each axis.
+
+  The same as linear interpolation at the new pixels' centres.
+
+  Args:
+    x: maps, [B, H, W, C].
+    border: what lies outside: the border pixels ("edge") or zeros.
 
   Returns:
     [B, 2 H, 2 W, C].
@@ -53,7 +87,7 @@ def up(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
     side = x.shape[axis]
     pads = [(0, 0)] * 4
     pads[axis] = (1, 1)
-    padded = jnp.pad(x, pads, mode="edge")
+    padded = jnp.pad(x, pads, mode="edge" if border == "edge" else "constant")
     index = [slice(None)] * 4
     index[axis] = slice(0, side)
     before = padded[tuple(index)]
@@ -68,7 +102,7 @@ def up(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
   return x
 
 
-def _every_second(x: Array, axis: int, start: int, count: int) -> Array:
+def _every(x: Array, axis: int, start: int, count: int, stride: int) -> Array:
   index = [slice(None)] * 4
-  index[axis] = slice(start, start + 2 * count - 1, 2)
+  index[axis] = slice(start, start + stride * (count - 1) + 1, stride)
   return x[tuple(index)]

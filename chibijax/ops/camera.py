@@ -5,6 +5,10 @@ Intrinsics K = [[fx, ., cx], [., fy, cy], [., ., .]] are in pixels; the centre
 of the top left pixel is (0.5, 0.5). Skew and the dots are ignored.
 Models: "pinhole" u = fx x/z + cx; "ortho" u = fx x + cx; "fisheye"
 (equidistant) u = fx x theta/r + cx with r = |(x, y)|, theta = atan2(r, z).
+
+PyTorch3D's cameras (`from_pytorch3d`) take row vectors, x_camera = x_world R +
+T, with axes x left, y up, z forward; their pictures, x left and y up too, reach
+from -1 to 1 along the shorter side.
 """
 
 import math
@@ -58,6 +62,70 @@ def intrinsics(width: int, height: int, fov: float) -> Float[Array, "3 3"]:
   return jnp.array(
     [[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], jnp.float32
   )
+
+
+def from_pytorch3d(
+  R: Float[Array, "*batch 3 3"],
+  T: Float[Array, "*batch 3"],
+  focal: Float[Array, "*batch"] | float,
+  size: tuple[int, int],
+  principal: tuple[float, float] = (0.0, 0.0),
+) -> tuple[Float[Array, "*batch 4 4"], Float[Array, "*batch 3 3"]]:
+  """Our camera of one of PyTorch3D's `PerspectiveCameras`.
+
+  Args:
+    R: rotations for row vectors; a published 3 x 4 transform is (R, T).
+    T: translations.
+    focal: focal length in its normalised coordinates.
+    size: width and height of the picture in pixels.
+    principal: principal point in its normalised coordinates (x left, y up).
+
+  Returns:
+    World-to-camera matrices and intrinsics.
+  """
+  half = min(size) / 2
+  middle = [n / 2 - half * p for n, p in zip(size, principal)]
+
+  def one(R: Array, T: Array, focal: Array) -> tuple[Array, Array]:
+    viewmat = jnp.eye(4, dtype=R.dtype)
+    viewmat = viewmat.at[:3].set(jnp.concatenate([R.T, T[:, None]], 1))
+    K = jnp.diag(jnp.stack([focal * half, focal * half, jnp.ones_like(focal)]))
+    return viewmat.at[:2].multiply(-1), K.at[:2, 2].set(jnp.array(middle))
+
+  signature = "(i,i),(i),()->(j,j),(i,i)"
+  return jnp.vectorize(one, signature=signature)(R, T, jnp.asarray(focal))
+
+
+def to_pytorch3d(
+  viewmat: Float[Array, "*batch 4 4"],
+  K: Float[Array, "*batch 3 3"],
+  size: tuple[int, int],
+) -> tuple[
+  Float[Array, "*batch 3 3"],
+  Float[Array, "*batch 3"],
+  Float[Array, "*batch 2"],
+  Float[Array, "*batch 2"],
+]:
+  """The opposite of `from_pytorch3d`.
+
+  Args:
+    viewmat: world-to-camera matrices.
+    K: intrinsics in pixels.
+    size: width and height of the picture in pixels.
+
+  Returns:
+    R and T for row vectors, and focal lengths and principal points (x, y) in
+    normalised coordinates.
+  """
+  half = min(size) / 2
+
+  def one(viewmat: Array, K: Array) -> tuple[Array, Array, Array, Array]:
+    ours = viewmat[:3].at[:2].multiply(-1)
+    principal = (jnp.array(size, K.dtype) / 2 - K[:2, 2]) / half
+    return ours[:, :3].T, ours[:, 3], jnp.diag(K)[:2] / half, principal
+
+  signature = "(i,i),(j,j)->(j,j),(j),(k),(k)"
+  return jnp.vectorize(one, signature=signature)(viewmat, K)
 
 
 def centre(viewmat: Float[Array, "*batch 4 4"]) -> Float[Array, "*batch 3"]:

@@ -1,6 +1,6 @@
 """One step of a GAN: the discriminator's updates, then the generator's.
 
-`tasks.gan` builds it from a config.
+`tasks.gan` builds it from a config; `tasks.gan_style` adds what StyleGAN2 does.
 """
 
 import dataclasses
@@ -22,57 +22,16 @@ from chibijax.core.types import (
   TrainState,
   inference_params,
 )
-from chibijax.errors import UserError
-from chibijax.losses import adversarial, regularizers
-from chibijax.models import dcgan, r3gan
-from chibijax.ops import diff_augment
+from chibijax.losses import regularizers
+from chibijax.models import dcgan, r3gan, stylegan2
 from chibijax.ops import image as image_ops
+from chibijax.tasks.gan_parts import LOSSES, Augment, check_batch
 
 Images = Float[Array, "b h w 3"]
 Labels = Float[Array, "b k"]
 
-# By name: the discriminator's loss of (real, fake) and the generator's.
-LOSSES: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
-  "minimax": (
-    adversarial.logistic_discriminator,
-    lambda real, fake: adversarial.minimax_generator(fake),
-  ),
-  "non_saturating": (
-    adversarial.logistic_discriminator,
-    lambda real, fake: adversarial.non_saturating_generator(fake),
-  ),
-  "wasserstein": (
-    adversarial.wasserstein_discriminator,
-    lambda real, fake: adversarial.wasserstein_generator(fake),
-  ),
-  "relativistic": (
-    adversarial.relativistic,
-    lambda real, fake: adversarial.relativistic(fake, real),
-  ),
-}
 # Columns of samples in the grid of an evaluation.
 _SAMPLES = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class Anneal:
-  """A value that moves along half a cosine from `first` to `last`.
-
-  Attributes:
-    first: value at step 0.
-    last: value from `steps` on.
-    steps: how long it takes.
-  """
-
-  first: float
-  last: float
-  steps: int
-
-  def __call__(self, step: Array) -> Float[Array, ""]:
-    """The value at a step."""
-    share = jnp.minimum(step / self.steps, 1.0)
-    way = 0.5 * (1 - jnp.cos(jnp.pi * share))
-    return self.first + way * (self.last - self.first)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,13 +52,15 @@ class Gan:
     penalty_scale: factor of these weights at a step.
     critic_steps: updates of the discriminator in a step.
     half_life: of the generator's average, in steps at a step; None keeps none.
-    augment: policies of `ops.diff_augment`.
+    augment: what the discriminator sees instead of pictures.
     conditional: batches bring `attributes`, which both networks see.
     axis: the data axis.
   """
 
-  generator: r3gan.Generator | dcgan.Generator
-  discriminator: r3gan.Discriminator | dcgan.Discriminator
+  generator: r3gan.Generator | dcgan.Generator | stylegan2.Generator
+  discriminator: (
+    r3gan.Discriminator | dcgan.Discriminator | stylegan2.Discriminator
+  )
   gen_optimizer: optax.GradientTransformation
   disc_optimizer: optax.GradientTransformation
   latent: int
@@ -108,10 +69,10 @@ class Gan:
   r1: float = 0.0
   r2: float = 0.0
   gradient_penalty: float = 0.0
-  penalty_scale: Anneal = Anneal(1.0, 1.0, 1)
+  penalty_scale: Callable[[Array], Array | float] = lambda _: 1.0
   critic_steps: int = 1
-  half_life: Anneal | None = None
-  augment: tuple[str, ...] = ()
+  half_life: Callable[[Array], Array] | None = None
+  augment: Augment = dataclasses.field(default_factory=Augment)
   conditional: bool = False
   axis: Axis = dataclasses.field(default_factory=Axis)
 
@@ -122,7 +83,7 @@ class Gan:
       UserError: if there is no `image`, it has another size, labels are missing
         or the batch cannot be split.
     """
-    self._check(spec)
+    check_batch(spec, self.size, self.critic_steps, self.conditional)
     gen_key, disc_key = jax.random.split(key)
     labels = None
     if self.conditional:
@@ -148,6 +109,7 @@ class Gan:
       ema={"gen": jax.tree.map(jnp.copy, params["gen"])}
       if self.half_life
       else {},
+      extra=self.augment.init(),
     )
 
   def discriminator_loss(
@@ -158,6 +120,7 @@ class Gan:
     labels: Labels | None,
     key: PRNGKeyArray,
     step: Array,
+    extra: dict[str, Any] | None = None,
   ) -> tuple[Float[Array, ""], Metrics]:
     """The discriminator's loss and penalties.
 
@@ -168,6 +131,7 @@ class Gan:
       labels: of both, or None.
       key: draws the augmentation and the points of the gradient penalty.
       step: decides the penalties' weights.
+      extra: the state's, which ADA needs.
 
     Returns:
       The loss and metrics; penalties unweighted.
@@ -176,7 +140,7 @@ class Gan:
     keys = jax.random.split(key, 3)
 
     def score(key: PRNGKeyArray, x: Images) -> Array:
-      return self._score(disc, x, labels, key)
+      return self._score(disc, x, labels, key, extra)
 
     penalties = {}
     scores = []
@@ -208,6 +172,8 @@ class Gan:
       "score/real": scores[0].mean(),
       "score/fake": scores[1].mean(),
     }
+    if self.augment.name == "ada":
+      metrics["ada/sign"] = jnp.sign(scores[0]).mean()
     scale = self.penalty_scale(step)
     for name, (weight, penalty) in penalties.items():
       loss += weight * scale * penalty
@@ -221,6 +187,7 @@ class Gan:
     real: Images,
     labels: Labels | None,
     key: PRNGKeyArray,
+    extra: dict[str, Any] | None = None,
   ) -> tuple[Float[Array, ""], dict[str, Params]]:
     """The generator's loss.
 
@@ -230,6 +197,7 @@ class Gan:
       real: pictures in [-1, 1], which a relativistic loss compares with.
       labels: of the pictures, or None.
       key: draws latents and augmentation.
+      extra: the state's, which ADA needs.
 
     Returns:
       The loss, and the statistics that the generator keeps (none: an empty
@@ -237,16 +205,33 @@ class Gan:
     """
     keys = jax.random.split(key, 3)
     fake, stats = self._make({**params, "gen": gen}, labels, keys[0], len(real))
-    worse = self._score(params["disc"], fake, labels, keys[1])
+    worse = self._score(params["disc"], fake, labels, keys[1], extra)
     better = None
     if self.losses is LOSSES["relativistic"]:
-      better = self._score(params["disc"], real, labels, keys[2])
+      better = self._score(params["disc"], real, labels, keys[2], extra)
     return self.losses[1](better, worse), stats
 
   def train_step(
     self, state: TrainState, batch: Batch, key: PRNGKeyArray
   ) -> tuple[TrainState, Metrics]:
     """Updates the discriminator, then the generator; see `Task`."""
+    state, metrics = self.update(state, batch, key)
+    metrics = self.axis.mean(metrics)
+    rows = self._rows(len(batch["image"]))
+    extra, seen = self.augment.advance(
+      state.extra, metrics.get("ada/sign"), state.step, rows
+    )
+    state = state.replace(
+      step=state.step + 1,
+      ema=self._averaged(state, state.params["gen"]),
+      extra=extra,
+    )
+    return state, {**metrics, **seen}
+
+  def update(
+    self, state: TrainState, batch: Batch, key: PRNGKeyArray
+  ) -> tuple[TrainState, Metrics]:
+    """The networks' updates of a step, with metrics of this shard."""
     real = image_ops.to_float(batch["image"])
     labels = batch["attributes"] if self.conditional else None
     disc_key, gen_key = jax.random.split(key)
@@ -262,7 +247,7 @@ class Gan:
       fake, stats = self._make(params, labels, make_key, len(real))
       gradient = jax.grad(self.discriminator_loss, has_aux=True)
       grads, metrics = gradient(
-        params["disc"], real, fake, labels, key, state.step
+        params["disc"], real, fake, labels, key, state.step, state.extra
       )
       updates, opt = self.disc_optimizer.update(grads, opt, params["disc"])
       disc = optax.apply_updates(params["disc"], updates)
@@ -278,7 +263,9 @@ class Gan:
 
     last = jax.tree.map(lambda x: x[-1], shares)
     gradient = jax.value_and_grad(self.generator_loss, has_aux=True)
-    (loss, stats), grads = gradient(params["gen"], params, *last, gen_key)
+    (loss, stats), grads = gradient(
+      params["gen"], params, *last, gen_key, state.extra
+    )
     updates, gen_opt = self.gen_optimizer.update(
       grads, state.opt["gen"], params["gen"]
     )
@@ -287,13 +274,8 @@ class Gan:
       "gen": optax.apply_updates(params["gen"], updates),
       **stats,
     }
-    state = state.replace(
-      step=state.step + 1,
-      params=params,
-      opt={"gen": gen_opt, "disc": disc_opt},
-      ema=self._averaged(state, params["gen"]),
-    )
-    return state, self.axis.mean({"loss/generator": loss, **metrics})
+    state = state.replace(params=params, opt={"gen": gen_opt, "disc": disc_opt})
+    return state, {"loss/generator": loss, **metrics}
 
   def eval_step(
     self, state: TrainState, batch: Batch, key: PRNGKeyArray
@@ -366,11 +348,12 @@ class Gan:
     images: Images,
     labels: Labels | None,
     key: PRNGKeyArray,
+    extra: dict[str, Any] | None,
   ) -> Float[Array, " b"]:
     """The discriminator's view of pictures in training."""
-    if self.augment:
+    if self.augment.name != "none":
       keys = self._draw(key, jax.random.split, (len(images),))
-      images = diff_augment.diff_augment(keys, images, self.augment)
+      images = self.augment.apply(keys, images, extra)
     return self._apply_disc(disc, images, labels)
 
   def _apply_disc(
@@ -387,8 +370,12 @@ class Gan:
     shape: tuple[int, ...],
   ) -> Array:
     """Draws rows for the global batch and takes this shard's."""
-    rows = self.axis.gather(jnp.arange(shape[0])).shape[0]
+    rows = self._rows(shape[0])
     return self.axis.local(draw(key, (rows, *shape[1:])))
+
+  def _rows(self, local: int) -> int:
+    """Rows of the global batch, of which each shard has so many."""
+    return self.axis.gather(jnp.arange(local)).shape[0]
 
   def _given(self, labels: Labels | None) -> tuple[Labels, ...]:
     """What the networks take beside their first argument."""
@@ -407,21 +394,3 @@ class Gan:
       return state.ema
     steps = jnp.maximum(self.half_life(state.step), 1e-8)
     return {"gen": optim.ema_update(state.ema["gen"], gen, 0.5 ** (1 / steps))}
-
-  def _check(self, spec: Batch) -> None:
-    shape = (self.size, self.size, 3)
-    if "image" not in spec or tuple(spec["image"].shape[1:]) != shape:
-      raise UserError(
-        f"gan needs batches of `image` {shape}: set data.source_b to nothing "
-        "and data.size to what the networks make."
-      )
-    if self.conditional and "attributes" not in spec:
-      raise UserError(
-        "model.conditional needs labels: set data.source_a to artist and "
-        "data.domain_a to labelled_chibi."
-      )
-    if spec["image"].shape[0] % self.critic_steps:
-      raise UserError(
-        f"data.batch_size is {spec['image'].shape[0]}, expected a multiple of "
-        f"model.critic_steps, {self.critic_steps}."
-      )

@@ -1,10 +1,10 @@
 """Image translation between a domain a (photos) and a domain b (chibis).
 
 `config.model.name` says by which model: "cyclegan" (unpaired, both ways),
-"cut" (unpaired, one way; FastCUT is a variant of its config) or "pix2pix"
-(paired, one way). Each is a module `translation_NAME` with a `build` of its
-own and the same methods: `init`, `train_step`, `eval_step`, and `translate`
-for pictures in [-1, 1].
+"ugatit" (unpaired, both ways, with attention maps), "cut" (unpaired, one way;
+FastCUT is a variant of its config) or "pix2pix" (paired, one way). Each is a
+module `translation_NAME` with a `build` of its own and the same methods:
+`init`, `train_step`, `eval_step`, and `translate` for pictures in [-1, 1].
 """
 
 from typing import Any
@@ -18,6 +18,7 @@ from chibijax.tasks import (
   translation_cut,
   translation_cyclegan,
   translation_pix2pix,
+  translation_ugatit,
 )
 from chibijax.tasks.translation_common import Direction
 from chibijax.tasks.translation_cut import Cut
@@ -27,6 +28,7 @@ from chibijax.tasks.translation_cyclegan import (
   CycleGan,
 )
 from chibijax.tasks.translation_pix2pix import Pix2Pix
+from chibijax.tasks.translation_ugatit import Ugatit
 
 __all__ = [
   "DISCRIMINATORS",
@@ -38,12 +40,13 @@ __all__ = [
   "translate",
 ]
 
-Translation = CycleGan | Cut | Pix2Pix
+Translation = CycleGan | Cut | Pix2Pix | Ugatit
 
 MODELS = {
   "cyclegan": translation_cyclegan.build,
   "cut": translation_cut.build,
   "pix2pix": translation_pix2pix.build,
+  "ugatit": translation_ugatit.build,
 }
 
 

@@ -25,6 +25,7 @@ from chibijax.errors import UserError
 from chibijax.models import layers
 from chibijax.models.patchgan import PatchDiscriminator
 from chibijax.models.resnet import ResnetGenerator
+from chibijax.models.ugatit import Discriminators
 from chibijax.ops import augment
 from chibijax.ops import image as image_ops
 
@@ -227,7 +228,10 @@ def has_targets(data: Any) -> bool:
 
 
 def checked_shape(
-  spec: Batch, multiple: int, min_size: int, discriminator: PatchDiscriminator
+  spec: Batch,
+  multiple: int,
+  min_size: int,
+  discriminator: PatchDiscriminator | Discriminators,
 ) -> tuple[int, int, int]:
   """(H, W, C) of both domains' pictures, if the networks can take them.
 
@@ -289,7 +293,7 @@ def resnet_generator(config: Any) -> ResnetGenerator:
     width=model.width,
     blocks=model.blocks,
     antialias=model.get("antialias", False),
-    init_kernel=_init(config),
+    init_kernel=initializer(config),
     remat=model.get("remat", False),
     dtype=Precision(config.precision).dtype,
   )
@@ -306,12 +310,17 @@ def patch_discriminator(
     statistics=statistics,
     antialias=model.get("antialias", False),
     axis_name=axis.name if axis else None,
-    init_kernel=_init(config),
+    init_kernel=initializer(config),
     dtype=Precision(config.precision).dtype,
   )
 
 
-def _init(config: Any) -> layers.Initializer:
+def initializer(config: Any) -> layers.Initializer:
+  """How kernels are drawn: `config.model.init`, "normal" or "xavier".
+
+  Raises:
+    UserError: for another name.
+  """
   name = config.model.get("init", "normal")
   if name not in _INITS:
     raise UserError(f"model.init is {name!r}, expected 'normal' or 'xavier'.")

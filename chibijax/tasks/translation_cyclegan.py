@@ -58,6 +58,7 @@ class CycleGan:
     augment: strengths, those above 0, by name of `ops.augment.photometric`,
       which changes the colours of domain a.
     extras: further losses of both directions.
+    microbatches: parts of a batch whose gradients are added up.
     axis: the data axis.
   """
 
@@ -73,6 +74,7 @@ class CycleGan:
   batch_calls: bool = False
   augment: tuple[tuple[str, float], ...] = ()
   extras: Extras = dataclasses.field(default_factory=Extras)
+  microbatches: int = 1
   axis: Axis = dataclasses.field(default_factory=Axis)
 
   def init(self, key: PRNGKeyArray, spec: Batch) -> TrainState:
@@ -116,23 +118,22 @@ class CycleGan:
   def generator_loss(
     self,
     gen: Params,
+    pictures: tuple[Images, Images],
     disc: Params,
-    a: Images,
-    b: Images,
     key: PRNGKeyArray | None = None,
   ) -> tuple[Float[Array, ""], tuple[tuple[Images, Images], Metrics]]:
     """Loss of both generators (Zhu et al. 2017, eq. 3 and section 5.2).
 
     Args:
       gen: parameters by name in `GENERATORS`.
+      pictures: of domains a and b in [-1, 1].
       disc: parameters by name in `DISCRIMINATORS`, held fixed.
-      a: pictures of domain a in [-1, 1].
-      b: pictures of domain b in [-1, 1].
       key: for the extra losses; None leaves them out.
 
     Returns:
       The loss and ((fake_a, fake_b), metrics); metrics are unweighted.
     """
+    a, b = pictures
     with_identity = self.identity > 0
     fake_b, *same_b = self._apply(
       self.generator, gen["gen_ab"], a, *([b] if with_identity else [])
@@ -175,25 +176,27 @@ class CycleGan:
     return loss, ((fake_a, fake_b), {"loss/generator": loss, **metrics})
 
   def discriminator_loss(
-    self, disc: Params, real: tuple[Images, Images], fake: tuple[Images, Images]
-  ) -> Float[Array, ""]:
+    self,
+    disc: Params,
+    pictures: tuple[tuple[Images, Images], tuple[Images, Images]],
+  ) -> tuple[Float[Array, ""], tuple[tuple[()], Metrics]]:
     """Sum of both discriminators' losses, each with its factor 1/2.
 
     Args:
       disc: parameters by name in `DISCRIMINATORS`.
-      real: pictures of domains a and b in [-1, 1].
-      fake: generated pictures of domains a and b; no gradient reaches them.
+      pictures: real ones of domains a and b, in [-1, 1], and generated ones,
+        which no gradient reaches.
 
     Returns:
-      The loss.
+      The loss and ((), metrics).
     """
     total = jnp.zeros(())
-    for name, x, y in zip(DISCRIMINATORS, real, fake):
+    for name, x, y in zip(DISCRIMINATORS, *pictures):
       scores = self._apply(
         self.discriminator, disc[name], x, jax.lax.stop_gradient(y)
       )
       total += adversarial.least_squares_discriminator(*scores)
-    return total
+    return total, ((), {"loss/discriminator": total})
 
   def train_step(
     self, state: TrainState, batch: Batch, key: PRNGKeyArray
@@ -208,17 +211,16 @@ class CycleGan:
     gen = common.pick(state.params, GENERATORS)
     disc = common.pick(state.params, DISCRIMINATORS)
 
-    gradient = jax.value_and_grad(self.generator_loss, has_aux=True)
+    gradient = optim.value_and_grad(self.generator_loss, self.microbatches)
     extra_key = jax.random.fold_in(key, 2) if self.extras.active else None
-    (_, (fakes, metrics)), grads = gradient(gen, disc, a, b, extra_key)
+    (_, (fakes, metrics)), grads = gradient(gen, (a, b), disc, extra_key)
     gen, gen_opt = common.update(
       self.gen_optimizer, grads, state.opt["gen"], gen
     )
 
     extra, shown = self._exchange(state.extra, fakes, key_pool)
-    loss, grads = jax.value_and_grad(self.discriminator_loss)(
-      disc, (a, b), shown
-    )
+    gradient = optim.value_and_grad(self.discriminator_loss, self.microbatches)
+    (_, (_, judged)), grads = gradient(disc, ((a, b), shown))
     disc, disc_opt = common.update(
       self.disc_optimizer, grads, state.opt["disc"], disc
     )
@@ -233,7 +235,7 @@ class CycleGan:
       ema=ema,
       extra=extra,
     )
-    return state, self.axis.mean({**metrics, "loss/discriminator": loss})
+    return state, self.axis.mean({**metrics, **judged})
 
   def eval_step(
     self, state: TrainState, batch: Batch, key: PRNGKeyArray
@@ -354,5 +356,6 @@ def build(config: Any, axis: Axis | None = None) -> CycleGan:
     batch_calls=model.get("batch_calls", False),
     augment=common.strengths(config),
     extras=translation_extras.make(config, resnet.MULTIPLE, resnet.MIN_SIZE),
+    microbatches=config.get("microbatches", 1),
     axis=axis,
   )

@@ -48,6 +48,8 @@ class Pix2Pix(common.OneWay):
     gen_optimizer: optimiser of the generator.
     disc_optimizer: optimiser of the discriminator.
     l1: weight of the distance to the truth.
+    gan: weight of the adversarial loss; 0 trains no discriminator, for what
+      the distance alone can do.
     ema: decay of the generator's average; 0 keeps none.
     augment: strengths of `ops.augment.photometric` for photos, by name.
     extras: further losses.
@@ -59,6 +61,7 @@ class Pix2Pix(common.OneWay):
   gen_optimizer: optax.GradientTransformation
   disc_optimizer: optax.GradientTransformation
   l1: float = 100.0
+  gan: float = 1.0
   ema: float = 0.0
   augment: tuple[tuple[str, float], ...] = ()
   extras: Extras = dataclasses.field(default_factory=Extras)
@@ -139,10 +142,12 @@ class Pix2Pix(common.OneWay):
     Returns:
       The loss and metrics, which are unweighted.
     """
-    fooled = adversarial.non_saturating_generator(self._judge(disc, a, fake))
     distance = translation.l1(fake, b)
-    loss = fooled + self.l1 * distance
-    metrics = {"loss/adversarial": fooled, "loss/l1": distance}
+    loss, metrics = self.l1 * distance, {"loss/l1": distance}
+    if self.gan:
+      fooled = adversarial.non_saturating_generator(self._judge(disc, a, fake))
+      loss = self.gan * fooled + loss
+      metrics["loss/adversarial"] = fooled
     if self.extras.active:
       more, found = self.extras(
         lambda x: self.generator.apply({"params": gen}, x), a, fake, key
@@ -165,12 +170,13 @@ class Pix2Pix(common.OneWay):
     fake, pull = jax.vjp(
       lambda p: self.generator.apply({"params": p}, a, drops), gen
     )
-    judged, grads = jax.value_and_grad(self.discriminator_loss)(
-      disc, a, b, fake
-    )
-    disc, disc_opt = common.update(
-      self.disc_optimizer, grads, state.opt["disc"], disc
-    )
+    disc_opt, judged = state.opt["disc"], {}
+    if self.gan:
+      value, grads = jax.value_and_grad(self.discriminator_loss)(
+        disc, a, b, fake
+      )
+      judged = {"loss/discriminator": value}
+      disc, disc_opt = common.update(self.disc_optimizer, grads, disc_opt, disc)
     (_, metrics), (direct, toward) = jax.value_and_grad(
       self.generator_loss, argnums=(0, 1), has_aux=True
     )(gen, fake, disc, a, b, extra_key)
@@ -188,7 +194,7 @@ class Pix2Pix(common.OneWay):
       opt={"gen": gen_opt, "disc": disc_opt},
       ema=ema,
     )
-    return state, self.axis.mean({**metrics, "loss/discriminator": judged})
+    return state, self.axis.mean({**metrics, **judged})
 
   def generate(self, gen: Params, images: Images) -> Images:
     """Translates pictures one by one; see `OneWay`."""
@@ -210,7 +216,7 @@ def build(config: Any, axis: Axis | None = None) -> Pix2Pix:
   Args:
     config: `model.generator` (width, depth, dropout), `model.discriminator`
       (width, layers), `model.statistics` ("batch" or "picture"), `loss.l1`;
-      optional: `translation_extras`' losses.
+      optional: `loss.gan` (1), `translation_extras`' losses.
     axis: the data axis under pmap; None is the global view of jit.
 
   Returns:
@@ -221,6 +227,10 @@ def build(config: Any, axis: Axis | None = None) -> Pix2Pix:
   """
   model = config.model
   common.check_config(config, "loss.l1")
+  # Runs of before there was a choice do not say.
+  gan = config.loss.get("gan", 1.0)
+  if gan < 0:
+    raise UserError(f"loss.gan is {gan}, expected a weight of at least 0.")
   if not config.data.paired:
     raise UserError("pix2pix learns from pairs: set data.paired to True.")
   if model.statistics not in ("batch", "picture"):
@@ -248,6 +258,7 @@ def build(config: Any, axis: Axis | None = None) -> Pix2Pix:
     gen_optimizer=optim.make(config.optim, config.total_steps, axis),
     disc_optimizer=optim.make(config.optim, config.total_steps, axis),
     l1=config.loss.l1,
+    gan=gan,
     ema=config.ema,
     augment=common.strengths(config),
     extras=translation_extras.make(

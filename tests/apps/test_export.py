@@ -16,8 +16,9 @@ from chibijax.errors import UserError
 from chibijax.models import dcgan, johnson, r3gan, resnet, rrdb, unet
 from chibijax.ops import resample
 from chibijax.tasks import translation
-from configs import autoencoder, cyclegan
+from configs import autoencoder, cyclegan, ugatit
 from configs import dcgan as dcgan_config
+from configs import r3gan as r3gan_config
 
 pytest.importorskip("onnx", reason="needs the extra `export`")
 runtime = pytest.importorskip("onnxruntime", reason="needs the extra `export`")
@@ -165,7 +166,9 @@ def test_command_writes_onnx_that_translates(
   assert y.shape == x.shape and np.abs(y).max() <= 1
 
 
-@pytest.mark.parametrize("experiment", [autoencoder, dcgan_config])
+@pytest.mark.parametrize(
+  "experiment", [autoencoder, dcgan_config, r3gan_config, ugatit]
+)
 def test_each_tasks_network_has_its_function(experiment) -> None:
   config = experiment.get_config("smoke")
   size = config.data.size
@@ -173,11 +176,16 @@ def test_each_tasks_network_has_its_function(experiment) -> None:
   names = ("image_a", "image_b") if config.data.source_b else ("image",)
   module = importlib.import_module(f"chibijax.tasks.{config.task}")
   task, spec = module.build(config), dict.fromkeys(names, picture)
+  if config.model.get("conditional", False):
+    spec["attributes"] = jax.ShapeDtypeStruct((4, 7), np.float32)
   state = jax.jit(lambda key: task.init(key, spec))(jax.random.key(0))
   networks = {**state.params, **state.ema}
   model = pretrained.Pretrained(config, networks, 0, "a test")
   data, function = export.to_onnx(model)
-  assert set(function.inputs) <= {"pictures", "latents"}
+  kinds = {"autoencoder": ["pictures"], "dcgan": ["latents"]}
+  kinds["ugatit"] = ["pictures"]
+  name = config.model.get("name", "autoencoder")
+  assert list(function.inputs) == kinds.get(name, ["latents", "labels"])
   assert export.largest_error(data, function) < 1e-4
 
 

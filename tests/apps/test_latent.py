@@ -92,18 +92,6 @@ def test_project_finds_the_latent_of_a_linear_generator() -> None:
   assert np.isfinite(grey).all()
 
 
-def test_directions_of_known_labels() -> None:
-  z = _draws(400)
-  labels = jnp.stack([2 * z[:, 0], z[:, 1] > 0, jnp.ones(400)], 1)
-  rows, explained = latent.directions(z, labels.astype(jnp.float32))
-  assert rows.shape == (3, 8)
-  # Half a step along the first number adds 1 to its double.
-  np.testing.assert_allclose(rows[0], [0.5, 0, 0, 0, 0, 0, 0, 0], atol=0.01)
-  assert np.abs(rows[1]).argmax() == 1
-  assert explained[0] > 0.99 and 0.5 < explained[1] < 0.8
-  assert not rows[2].any() and explained[2] == 0
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
   """Workdirs of a GAN and an autoencoder, at their smallest."""

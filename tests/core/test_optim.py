@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from ml_collections import ConfigDict
 
@@ -99,3 +100,46 @@ def test_a_named_axis_averages_gradients():
 def test_ema_update():
   ema = optim.ema_update({"w": jnp.array(1.0)}, {"w": jnp.array(3.0)}, 0.75)
   np.testing.assert_allclose(ema["w"], 1.5)
+
+
+def _squares(params, rows, shift):
+  x, y = rows
+  error = x @ params["w"] + shift - y
+  return jnp.mean(error**2), (error, {"absolute": jnp.abs(error).mean()})
+
+
+@pytest.mark.parametrize("microbatches", [1, 2, 3])
+def test_gradient_of_parts_is_that_of_the_batch(microbatches):
+  rng = np.random.default_rng(0)
+  x, w = rng.normal(size=(6, 3)), rng.normal(size=3)
+  y = rng.normal(size=6)
+  gradient = jax.jit(optim.value_and_grad(_squares, microbatches))
+  rows = (jnp.float32(x), jnp.float32(y))
+  (loss, (error, means)), grads = gradient({"w": jnp.float32(w)}, rows, 0.5)
+  expected = x @ w + 0.5 - y
+  # float32 sums of six.
+  np.testing.assert_allclose(error, expected, rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(loss, np.mean(expected**2), rtol=1e-5)
+  np.testing.assert_allclose(
+    means["absolute"], np.abs(expected).mean(), rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    grads["w"], 2 * expected @ x / 6, rtol=1e-4, atol=1e-6
+  )
+
+
+def test_adam_decays_as_pytorch_does():
+  """The decay is part of the gradient, which adamw leaves out of it."""
+  params = {"x": jnp.array([2.0, -1.0])}
+  grads = {"x": jnp.array([0.5, 0.25])}
+  lr, eps = 0.1, 1e-8
+  for name, decayed in (("adam", True), ("adamw", False)):
+    transform = optim.make(make_config(name=name, weight_decay=0.3), 10)
+    _, state = transform.update(grads, transform.init(params), params)
+    mean = optax.tree_utils.tree_get(state, "mu")["x"]
+    given = np.array([0.5 + 0.6, 0.25 - 0.3]) if decayed else grads["x"]
+    np.testing.assert_allclose(mean, 0.5 * given, rtol=1e-5)
+  # By hand: the first step goes by the sign of gradient plus decay.
+  transform = optim.make(make_config(weight_decay=0.3), 10)
+  updates, _ = transform.update(grads, transform.init(params), params)
+  np.testing.assert_allclose(updates["x"], [-lr, lr], rtol=10 * eps + 1e-4)

@@ -10,7 +10,7 @@ import optax
 import pytest
 from ml_collections import ConfigDict
 
-from chibijax.core import optim, parallel
+from chibijax.core import collectives, optim, parallel
 from chibijax.core.types import Axis, TrainState
 from chibijax.errors import UserError
 
@@ -63,15 +63,63 @@ def run(mode, steps=3):
   return state, losses, step
 
 
-def test_pmap_equals_jit():
+@pytest.mark.parametrize("mode", ["pmap", "fsdp"])
+def test_mode_equals_jit(mode, monkeypatch):
+  monkeypatch.setattr(parallel, "_MIN_SPLIT", 1)
   state, losses, _ = run("jit")
-  state2, losses2, _ = run("pmap")
+  state2, losses2, _ = run(mode)
   assert jax.device_count() == 4
   # The same sums in the same order up to the compiler's fusion: a few ulps.
   np.testing.assert_allclose(losses, losses2, rtol=1e-6)
   np.testing.assert_allclose(
     np.asarray(state.params["net"]), np.asarray(state2.params["net"]), rtol=1e-6
   )
+
+
+def test_fsdp_splits_large_leaves_and_keeps_small_ones(monkeypatch):
+  placement = parallel.make_placement("fsdp", 8)
+  shapes = {
+    "kernel": ((3, 3, 64, 128), (None, None, None, "data")),
+    "odd": ((30_000, 3), ("data",)),
+    "prime": ((30_011, 3), ()),
+    "small": ((64,), ()),
+  }
+  tree = {
+    k: jax.ShapeDtypeStruct(s, jnp.float32) for k, (s, _) in shapes.items()
+  }
+  found = placement.shardings(tree)
+  for name, (_, expected) in shapes.items():
+    assert tuple(x for x in found[name].spec) in (
+      expected,
+      expected + (None,) * (len(shapes[name][0]) - len(expected)),
+    )
+  born = placement.compile_init(
+    lambda: {k: jnp.ones(s.shape) for k, s in tree.items()}
+  )()
+  sizes = {k: x.addressable_shards[0].data.size for k, x in born.items()}
+  assert sizes["kernel"] == 9 * 64 * 128 // 4 and sizes["prime"] == 30_011 * 3
+  again = placement.abstract(born)
+  assert jax.tree.map(lambda x: x.sharding, again) == found
+
+
+def test_collectives_are_counted_in_bytes():
+  text = """
+    %r = (f32[64]{0}, /*index=1*/bf16[2,3]{1,0}) all-reduce(%a, %b), to=%add
+    %s = f32[] all-reduce(%c)
+    %g = (u8[4]{0}, u8[16]{0}) all-gather-start(%d), dimensions={0}
+    %h = u8[16]{0} all-gather-done(%g)
+    %f = f32[8]{0} fusion(%all-reduce.3)
+  """
+  assert collectives.count(text) == {
+    "all-reduce": 64 * 4 + 6 * 2 + 4,
+    "all-gather": 16,
+  }
+
+
+def test_jit_reduces_each_gradient_once():
+  _, _, step = run("jit", 1)
+  # Three floats of gradient and the loss.
+  assert collectives.count(step.text()) == {"all-reduce": 3 * 4 + 4}
 
 
 def test_step_reports_memory():
@@ -109,16 +157,53 @@ def test_batch_rows_go_to_all_devices():
 
 
 @pytest.mark.parametrize(
-  "mode, batch, words", [("loop", 8, "'loop'"), ("jit", 6, "6 does not divide")]
+  "settings, words",
+  [
+    (("loop", 8), "'loop'"),
+    (("jit", 6), "6 does not divide"),
+    (("fsdp", 8, 4), "4 microbatches do not divide the 2 examples"),
+  ],
 )
-def test_bad_settings_are_refused(mode, batch, words):
+def test_bad_settings_are_refused(settings, words):
   with pytest.raises(UserError, match=words):
-    parallel.make_placement(mode, batch)
+    parallel.make_placement(*settings)
 
 
 def test_half_given_distributed_settings_are_refused():
   with pytest.raises(UserError, match="num_processes"):
     parallel.initialize("localhost:1")
+
+
+def test_options_that_this_jax_does_not_know_are_left_out(monkeypatch):
+  seen = {}
+
+  def older(address, count, index, initialization_timeout=300):
+    seen.update(address=address, timeout=initialization_timeout)
+
+  monkeypatch.setattr(jax.distributed, "initialize", older)
+  parallel.initialize("localhost:1", 2, 0)
+  assert seen == {"address": "localhost:1", "timeout": 120}
+
+
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+def test_peers_that_cannot_be_reached_end_in_one_sentence(error, monkeypatch):
+  def fail(*args, **options):
+    raise error("no route\nto host")
+
+  monkeypatch.setattr(jax.distributed, "initialize", fail)
+  with pytest.raises(UserError, match=r"could not find each other: no route$"):
+    parallel.initialize("localhost:1", 2, 0)
+
+
+def test_heart_beats_only_where_a_launcher_listens(tmp_path, monkeypatch):
+  monkeypatch.delenv(parallel.HEARTBEAT, raising=False)
+  parallel.beat()
+  path = tmp_path / "0"
+  monkeypatch.setenv(parallel.HEARTBEAT, str(path))
+  parallel.beat()
+  os.utime(path, (1, 1))
+  parallel.beat()
+  assert path.stat().st_mtime > 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -104,8 +104,10 @@ def test_hash_split_is_a_partition_that_additions_do_not_move(
   train_after, held_after = sides(0.2)
   assert train <= train_after and held <= held_after
   # Neither side is ever empty.
-  assert [len(side) for side in sides(0.0)] == [79, 1]
+  assert [len(side) for side in sides(1e-9)] == [79, 1]
   assert [len(side) for side in sides(1.0)] == [1, 79]
+  # None is held out where that is asked for.
+  assert [len(side) for side in sides(0.0)] == [80, 80]
 
 
 def test_one_picture_serves_both_splits(tmp_path: pathlib.Path) -> None:

@@ -98,3 +98,51 @@ def test_pinhole_jacobian_is_held_at_the_widened_frame():
   np.testing.assert_allclose(j[0], j[1], 1e-5)
   np.testing.assert_allclose(j[1, 0], [50, 0, -50 * side], 1e-5)
   np.testing.assert_allclose(j[2, 0, 2], 30 + 0.15 * 64, 1e-5)
+
+
+def _pytorch3d_pixels(point, R, T, focal, principal, size):
+  """Pixels by that library's conventions, one number after the other."""
+  x, y, z = (sum(point[i] * R[i][j] for i in range(3)) + T[j] for j in range(3))
+  # Normalised coordinates: x grows to the left, y upward; the shorter side is
+  # 2 wide, and pixel k spans [k, k + 1] of the side's pixels.
+  left = focal * x / z + principal[0]
+  up = focal * y / z + principal[1]
+  shorter = min(size)
+  right_edge, top_edge = -size[0] / shorter, size[1] / shorter
+  u = (left - -right_edge) / (right_edge - -right_edge) * size[0]
+  v = (top_edge - up) / (2 * top_edge) * size[1]
+  return u, v
+
+
+@pytest.mark.parametrize("size", [(512, 512), (64, 48), (48, 64)])
+def test_pytorch3d_cameras_see_the_same_pixels(size):
+  rng = np.random.default_rng(3)
+  R = np.linalg.qr(rng.normal(size=(2, 3, 3)))[0]
+  R *= np.linalg.det(R)[:, None, None]
+  T = np.array([[0.1, -0.05, 9.3], [0.0, 0.2, 8.0]])
+  principal = (0.03, -0.2)
+  points = rng.uniform(-0.7, 0.7, (2, 5, 3))
+  view, k = camera.from_pytorch3d(
+    jnp.float32(R), jnp.float32(T), 12.0, size, principal
+  )
+  seen = camera.to_pixels(camera.to_camera(jnp.float32(points), view), k)
+  expected = [
+    [_pytorch3d_pixels(p, r, t, 12.0, principal, size) for p in some]
+    for some, r, t in zip(points, R, T)
+  ]
+  np.testing.assert_allclose(seen, expected, 0, 2e-3)
+  np.testing.assert_allclose(view[:, 3], [[0, 0, 0, 1]] * 2)
+  back = camera.to_pytorch3d(view, k, size)
+  for got, want in zip(back, (R, T, [[12.0] * 2] * 2, [principal] * 2)):
+    np.testing.assert_allclose(got, want, 0, 1e-5)
+
+
+def test_published_camera_has_the_published_focal_length():
+  turned, shift = jnp.diag(jnp.array([-1.0, 1, -1])), jnp.array([0, 0, 9.3])
+  view, k = camera.from_pytorch3d(turned, shift, 12.0, (512, 512))
+  np.testing.assert_allclose(k, [[3072, 0, 256], [0, 3072, 256], [0, 0, 1]])
+  # It faces the head: the head's left (x) is right in the picture, up is up.
+  seen = camera.to_pixels(
+    camera.to_camera(jnp.array([[0.1, 0.0, 0], [0, 0.1, 0]]), view), k
+  )
+  assert seen[0, 0] > 256 and seen[1, 1] < 256

@@ -104,3 +104,23 @@ def test_works_batched_under_jit() -> None:
   np.testing.assert_allclose(
     move(images, transforms)[:, :, 1:], images[:, :, :-1], atol=1e-6
   )
+
+
+def test_crop_looks_up_what_bilinear_does() -> None:
+  images = jax.random.uniform(jax.random.key(4), (2, 9, 11, 3))
+  # Inside, and over two edges.
+  boxes = jnp.array([[2.0, 1.5, 7.0, 6.5], [-3.0, 4.0, 6.0, 13.0]])
+  cut = jax.jit(lambda x, b: resample.crop(x, b, (12, 10)))
+  look = jax.jit(lambda x, p: resample.bilinear(x, p, border="zero"))
+  found = cut(images, boxes)
+  for image, (x0, y0, x1, y1), got in zip(images, boxes, found):
+    x, y = jnp.meshgrid(
+      x0 + (x1 - x0) * (jnp.arange(10) + 0.5) / 10,
+      y0 + (y1 - y0) * (jnp.arange(12) + 0.5) / 12,
+    )
+    points = jnp.stack([x, y], -1)
+    expected = look(image, points)
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+  whole = jnp.array([[0.0, 0, 11, 9]] * 2)
+  same = resample.crop(images, whole, (9, 11))
+  np.testing.assert_allclose(same, images, atol=1e-6)

@@ -14,7 +14,7 @@ from chibijax.core import logging
 from chibijax.core.types import Axis, TrainState, spec_of
 from chibijax.errors import UserError
 from chibijax.tasks import gan
-from chibijax.tasks.gan_step import LOSSES, Anneal
+from chibijax.tasks.gan_parts import LOSSES, Anneal
 from configs import dcgan, r3gan, wgan_gp
 
 KEY = jax.random.key(7)
@@ -220,8 +220,8 @@ def test_eval_step_shows_the_same_samples_each_time() -> None:
     (r3gan, {"data.size": 64}, "data.size must be 16"),
     (r3gan, {"model.group": 5}, "groups of 5"),
     (r3gan, {"model.critic_steps": 0}, "at least 1"),
-    (r3gan, {"diff_augment": ("colour",)}, "diff_augment has"),
-    (dcgan, {"model.conditional": True}, "needs model.name 'r3gan'"),
+    (r3gan, {"augment.policies": ("colour",)}, "augment.policies has"),
+    (dcgan, {"model.conditional": True}, "needs model.name 'r3gan' or"),
     (dcgan, {"loss.r1": 1.0}, "model.norm to False"),
     (dcgan, {"data.size": 24}, "power of two"),
   ],

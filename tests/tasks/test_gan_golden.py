@@ -23,7 +23,7 @@ SETTINGS = {
   "model.latent": 5,
   "model.critic_steps": 1,
   "model.conditional": False,
-  "diff_augment": (),
+  "augment.name": "none",
 }
 R3GAN = {
   "model.widths": (6, 4),

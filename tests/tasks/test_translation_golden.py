@@ -130,8 +130,8 @@ def test_batched_calls_are_the_same_mathematics(golden: dict) -> None:
 
   @jax.jit
   def losses(gen, disc):
-    _, (fakes, metrics) = task.generator_loss(gen, disc, a, b)
-    judged = task.discriminator_loss(disc, (a, b), fakes)
+    _, (fakes, metrics) = task.generator_loss(gen, (a, b), disc)
+    judged, _ = task.discriminator_loss(disc, ((a, b), fakes))
     return {**metrics, "loss/discriminator": judged}, fakes
 
   metrics, (fake_a, fake_b) = losses(gen, disc)

@@ -235,8 +235,9 @@ def test_extra_losses_of_cyclegan() -> None:
     {n: state.params[n] for n in names}
     for names in (translation.GENERATORS, translation.DISCRIMINATORS)
   ]
-  signed = map(image.to_float, batch.values())
-  loss, (_, m) = jax.jit(task.generator_loss)(*nets, *signed, KEY)
+  signed = tuple(map(image.to_float, batch.values()))
+  gen, disc = nets
+  loss, (_, m) = jax.jit(task.generator_loss)(gen, signed, disc, KEY)
   own = m["loss/adversarial"] + 10 * m["loss/cycle"] + 5 * m["loss/identity"]
   assert _extra(m) > 0
   assert float(loss) == pytest.approx(float(own) + _extra(m), rel=1e-4)
@@ -288,6 +289,17 @@ def test_crop_consistency_and_face_identity() -> None:
   assert np.isfinite(zero).all()
 
 
+def test_distance_alone_trains_no_discriminator() -> None:
+  config = _config(pix2pix, {"loss.gan": 0.0, "loss.l1": 2.0})
+  task, state = translation.build(config), _state(config)
+  new, metrics = jax.eval_shape(task.train_step, state, _batch(), KEY)
+  assert set(metrics) == {"loss/generator", "loss/l1"}
+  assert jax.tree.structure(new) == jax.tree.structure(state)
+  a, b = (image.to_float(x) for x in _batch().values())
+  loss, _ = task.generator_loss({}, b - 0.25, {}, a, b, KEY)
+  assert float(loss) == pytest.approx(0.5, rel=1e-5)
+
+
 @pytest.mark.parametrize(
   ("file", "changes", "sentence"),
   [
@@ -295,6 +307,7 @@ def test_crop_consistency_and_face_identity() -> None:
     (pix2pix, {"model.statistics": "layer"}, "'batch' or 'picture'"),
     (pix2pix, {"model.generator.depth": 1}, "depth of at least 2"),
     (pix2pix, {"loss.l1": -1.0}, "must not be negative"),
+    (pix2pix, {"loss.gan": -1.0}, "weight of at least 0"),
     (cut, {"loss.temperature": 0.0}, "temperature above 0"),
     (cut, {"model.init": "zeros"}, "'normal' or 'xavier'"),
     (cut, {"loss.crop": -1.0}, "must not be negative"),

@@ -28,6 +28,20 @@ Named = Annotated[
   list[str],
   typer.Argument(metavar="LATENT...", help="Seeds, or .npy files of latents."),
 ]
+Steered = Annotated[
+  list[str] | None,
+  typer.Option(
+    "--direction",
+    metavar="NAME=STRENGTH",
+    help="Push along a direction, in standard deviations; may be repeated.",
+  ),
+]
+Learnt = Annotated[
+  pathlib.Path | None,
+  typer.Option(
+    "--directions", help="What the command directions wrote, for --direction."
+  ),
+]
 Seed = Annotated[int, typer.Option(help="Decides what is drawn.", min=0)]
 Save = Annotated[
   pathlib.Path | None,
@@ -43,14 +57,17 @@ def generate(
     float,
     typer.Option(help="Below 1: nearer to the average, less various.", min=0),
   ] = 1.0,
+  direction: Steered = None,
+  directions: Learnt = None,
   seed: Seed = 0,
   save: Save = None,
 ) -> None:
   """Draws new chibis with a trained generator, as one grid."""
   with sentences():
-    space = _open(workdir, out)
+    space = open_space(workdir, out)
     z = truncation * space.draw(seed, count)
-    _write(out, space.pictures(z, space.labels(seed, count)))
+    z = z + _push(space, direction, directions)
+    write_grid(out, space.pictures(z, space.labels(seed, count)))
     _save(save, z)
   typer.echo(f"{count} pictures of {space.source}: {out}")
 
@@ -62,26 +79,24 @@ def interpolate(
   frames: Annotated[
     int, typer.Option(help="Pictures from one latent to the next.", min=2)
   ] = 8,
+  direction: Steered = None,
+  directions: Learnt = None,
   seed: Seed = 0,
 ) -> None:
   """Blends latents into each other, a row for each pair."""
   import jax.numpy as jnp
 
-  from chibijax.apps import latent
-
   if len(latents) < 2:
     fail("interpolate needs two latents or more.")
   with sentences():
-    space = _open(workdir, out)
-    stops = _read(space, latents)
-    rows = [
-      latent.path(stops[i : i + 2], frames) for i in range(len(stops) - 1)
-    ]
+    space = open_space(workdir, out)
+    stops = _read(space, latents) + _push(space, direction, directions)
+    rows = [space.path(stops[i : i + 2], frames) for i in range(len(stops) - 1)]
     z = jnp.concatenate(rows)
     labels = space.labels(seed, 1)
     if labels is not None:
       labels = jnp.repeat(labels, len(z), 0)
-    _write(out, space.pictures(z, labels), columns=frames)
+    write_grid(out, space.pictures(z, labels), columns=frames)
   typer.echo(f"{len(rows)} x {frames} pictures of {space.source}: {out}")
 
 
@@ -96,6 +111,13 @@ def breed(
   blend: Annotated[
     float, typer.Option(help="0: each trait of one parent, 1: in between.")
   ] = 0.0,
+  layer: Annotated[
+    int,
+    typer.Option(
+      help="StyleGAN2: mix styles from here on; before, the first parent's.",
+      min=0,
+    ),
+  ] = 0,
   seed: Seed = 0,
   save: Save = None,
 ) -> None:
@@ -103,18 +125,21 @@ def breed(
   import jax
   import jax.numpy as jnp
 
-  from chibijax.apps import latent
-
   if not (0 <= mutation <= 1 and 0 <= blend <= 1):
     fail(f"--mutation {mutation} and --blend {blend} must lie between 0 and 1.")
   with sentences():
-    space = _open(workdir, out)
+    space = open_space(workdir, out)
     parents = _read(space, latents)
-    born = latent.breed(
-      jax.random.key(seed), parents, children, mutation=mutation, blend=blend
+    born = space.breed(
+      jax.random.key(seed),
+      parents,
+      children,
+      mutation=mutation,
+      blend=blend,
+      first_layer=layer,
     )
     z = jnp.concatenate([parents, born])
-    _write(out, space.pictures(z, space.labels(seed, len(z))))
+    write_grid(out, space.pictures(z, space.labels(seed, len(z))))
     _save(save, born)
   typer.echo(
     f"{children} children of {len(parents)} parents, {space.source}: {out}"
@@ -128,34 +153,71 @@ def project(
   ],
   workdir: Workdir,
   steps: Annotated[int, typer.Option(help="Steps of the search.", min=0)] = 200,
+  direction: Steered = None,
+  directions: Learnt = None,
   seed: Seed = 0,
   save: Save = None,
 ) -> None:
-  """Finds the latent of a picture: the picture, then what was found."""
+  """Finds the latent of a picture: the picture, what was found, pushed."""
   import jax.numpy as jnp
   import numpy as np
 
   from chibijax.data import images as image_files
 
   with sentences():
-    space = _open(workdir, out)
+    space = open_space(workdir, out)
     image = image_files.Reader(size=space.size, fit="center").read(picture)
     signed = jnp.asarray(image[None], jnp.float32) / 127.5 - 1
+    push = _push(space, direction, directions)
     z, far = space.find(signed, seed=seed, steps=steps)
-    found = space.pictures(z, space.labels(seed, 1))
-    _write(out, np.concatenate([image[None], found]))
+    shown = [image[None], space.pictures(z, space.labels(seed, 1))]
+    if direction:
+      z = z + push
+      shown.append(space.pictures(z, space.labels(seed, 1)))
+    write_grid(out, np.concatenate(shown), columns=len(shown))
     _save(save, z)
   typer.echo(
     f"Distance {float(far[0]):.4f} after {steps} steps, {space.source}: {out}"
   )
 
 
-def _open(workdir: pathlib.Path, out: pathlib.Path) -> "latent.Space":
+def open_space(workdir: pathlib.Path, out: pathlib.Path) -> "latent.Space":
+  """Opens a training, once the picture's name is known to be one."""
   from chibijax.apps import latent, pictures
 
   pictures.form_of(out)
   keep_compiled()
   return latent.load(workdir)
+
+
+def _push(
+  space: "latent.Space",
+  wanted: list[str] | None,
+  file: pathlib.Path | None,
+) -> "jax.Array | float":
+  """What the options add to latents."""
+  import math
+
+  from chibijax.apps import directions
+  from chibijax.errors import UserError
+
+  if not wanted:
+    return 0.0
+  if file is None:
+    raise UserError("--direction needs --directions, a file of directions.")
+  strengths = {}
+  for word in wanted:
+    # A name may have an equals sign itself, as in glasses=sunglasses.
+    name, _, text = word.rpartition("=")
+    try:
+      strengths[name] = float(text)
+    except ValueError:
+      strengths[name] = math.nan
+    if not name or not math.isfinite(strengths[name]):
+      raise UserError(
+        f"--direction is {word!r}, expected NAME=STRENGTH such as yaw=2."
+      )
+  return directions.load(file, space.latent).step(strengths)
 
 
 def _read(space: "latent.Space", names: list[str]) -> "jax.Array":
@@ -185,7 +247,7 @@ def _read(space: "latent.Space", names: list[str]) -> "jax.Array":
   return jnp.asarray(np.concatenate(rows))
 
 
-def _write(
+def write_grid(
   out: pathlib.Path, found: "np.ndarray", columns: int | None = None
 ) -> None:
   """Writes pictures as one grid, row by row."""
@@ -211,9 +273,9 @@ def _save(path: pathlib.Path | None, z: "np.ndarray") -> None:
 
   import numpy as np
 
-  from chibijax.core import workdir
+  from chibijax.apps import pictures
 
   if path is not None:
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(z))
-    workdir.write_bytes(path, buffer.getvalue())
+    pictures.write(path, buffer.getvalue())

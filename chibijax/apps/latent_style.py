@@ -1,0 +1,150 @@
+"""The space of StyleGAN2's styles, in which its latents are walked.
+
+A row holds one style for each layer, flat, relative to the mean style and in
+units of the styles' spread: so 0 is the average, and scaling a row is the
+truncation trick. Rows of draws repeat one style; crossing and projecting give
+each layer its own (Abdal et al. 2019, W+).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from chibijax.apps import latent
+from chibijax.errors import UserError
+
+# Latents whose styles tell how styles spread.
+_SPREAD = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class StyleSpace(latent.Space):
+  """A style generator and its rows of styles; see `latent.Space`.
+
+  Attributes:
+    find_style: normal draws and labels (or None) to one style each, relative.
+    noise: numbers of a normal draw.
+    layers: styles of a row.
+    labelled: styles depend on labels, those of a character of the draw's seed.
+  """
+
+  find_style: Callable[..., Array] | None = None
+  noise: int = 0
+  layers: int = 0
+  labelled: bool = False
+
+  def draw(self, seed: int, count: int = 1) -> latent.Latents:
+    """Styles of normal draws, repeated for each layer."""
+    rows = [
+      np.random.default_rng([seed, i]).standard_normal(self.noise)
+      for i in range(count)
+    ]
+    z = jnp.asarray(np.stack(rows), jnp.float32)
+    labels = None
+    if self.labelled:
+      named = [latent._label(seed, i) for i in range(count)]
+      labels = jnp.asarray(np.stack(named))
+    return jnp.tile(self.find_style(z, labels), (1, self.layers))
+
+  def path(self, stops: latent.Latents, frames: int) -> Float[Array, "m l"]:
+    """As `latent.path`, along straight lines: styles fill their space."""
+    latent.path(stops, frames)
+    share = jnp.linspace(0, 1, frames)[:-1].reshape(1, -1, 1)
+    rows = (1 - share) * stops[:-1, None] + share * stops[1:, None]
+    rows = rows.reshape(-1, stops.shape[-1])
+    return jnp.concatenate([rows, stops[-1:]])
+
+  def breed(
+    self,
+    key: PRNGKeyArray,
+    parents: latent.Latents,
+    children: int,
+    *,
+    mutation: float = 0.2,
+    blend: float = 0.0,
+    first_layer: int = 0,
+  ) -> Float[Array, "{children} l"]:
+    """As `latent.breed`, by mixing styles: each layer is one parent's.
+
+    Args:
+      key: decides everything.
+      parents: one or more.
+      children: how many.
+      mutation: how far towards a stranger, on the straight line.
+      blend: how far towards the parents' average.
+      first_layer: layers before it are all the first parent's: with about half
+        of the layers, others give colours and details but no pose or shape.
+
+    Returns:
+      [children, L].
+
+    Raises:
+      UserError: if there is no such layer.
+    """
+    if not 0 <= first_layer < self.layers:
+      raise UserError(
+        f"--layer is {first_layer}, expected 0 to {self.layers - 1}: a layer "
+        "of this generator."
+      )
+    choose, change = jax.random.split(key)
+    count = len(parents)
+    which = jax.random.randint(choose, (children, self.layers), 0, count)
+    which = jnp.where(jnp.arange(self.layers)[None] < first_layer, 0, which)
+    apart = parents.reshape(count, self.layers, -1)
+    crossed = apart[which, jnp.arange(self.layers)[None]]
+    mixed = (1 - blend) * crossed + blend * apart.mean(0, keepdims=True)
+    seed = int(jax.random.randint(change, (), 0, 2**31 - 1))
+    strangers = self.draw(seed, children).reshape(mixed.shape)
+    born = (1 - mutation) * mixed + mutation * strangers
+    return born.reshape(children, -1)
+
+
+def open_space(task: Any, params: dict[str, Any], source: str) -> StyleSpace:
+  """The space of a trained StyleGAN2.
+
+  Args:
+    task: a `tasks.gan_style.StyleGan`.
+    params: its networks by name, the averaged generator among them.
+    source: what was loaded, in words.
+
+  Returns:
+    The space.
+  """
+  layers, width = task.generator.layers, task.generator.style
+  mean = params["gen_stats"]["mean_style"][None]
+
+  @jax.jit
+  def relative(z: Array, labels: Array | None) -> Array:
+    return task.styles(params, z, labels) - mean
+
+  draws = np.random.default_rng(0).standard_normal((_SPREAD, task.latent))
+  labels = None
+  if task.conditional:
+    # Eight characters are enough to tell a spread.
+    some = np.stack([latent._label(0, i) for i in range(8)])
+    labels = jnp.asarray(np.tile(some, (_SPREAD // 8, 1)))
+  offsets = relative(jnp.asarray(draws, jnp.float32), labels)
+  scale = jnp.maximum(jnp.sqrt(jnp.square(offsets).mean()), 1e-6)
+
+  @jax.jit
+  def decode(rows: Array, _: None) -> Array:
+    styles = rows.reshape(len(rows), layers, width) * scale
+    return task.pictures(params, mean[None] + styles)
+
+  return StyleSpace(
+    decode=decode,
+    encode=None,
+    latent=layers * width,
+    size=task.size,
+    conditional=False,
+    source=source,
+    find_style=lambda z, labels: relative(z, labels) / scale,
+    noise=task.latent,
+    layers=layers,
+    labelled=task.conditional,
+  )

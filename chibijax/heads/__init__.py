@@ -1,0 +1,1 @@
+"""Morphable head models: FLAME, ICT-FaceKit and our own procedural one."""

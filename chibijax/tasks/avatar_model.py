@@ -1,0 +1,346 @@
+"""A Gaussian head of one photo: built once, then only moved.
+
+GAGAvatar (Chu and Harada 2024). The photo's features colour two sheets of
+Gaussians, lifted from a plane through the head, and one Gaussian per vertex of
+a head model. To drive it, the vertices move, everything is splatted, and a
+network makes a picture of the splatted features.
+
+World: the head model's frame times `WORLD_SCALE`, so about 1 for a head, which
+the cameras face from a distance of about 9.3. Pictures are in [0, 1].
+"""
+
+import dataclasses
+import os
+from typing import Any, TypeAlias
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from chibijax.core.types import Params
+from chibijax.errors import UserError
+from chibijax.heads import flame, ict, model, procedural
+from chibijax.heads.model import HeadModel
+from chibijax.models import avatar as networks
+from chibijax.models import vit_weights
+from chibijax.ops import lifting, resample, splat
+
+# As published: FLAME's metres times this.
+WORLD_SCALE = 5.0
+OPTIONS = splat.Options(near=0.01, far=100.0)
+# Colours of depth, from far to near.
+_PALETTE = (
+  (40, 0, 80),
+  (50, 70, 150),
+  (30, 150, 140),
+  (120, 200, 70),
+  (255, 235, 60),
+)
+# World units before and behind the origin that the palette spans.
+_DEPTH = 0.8
+# How far the photo's colours are kept from 0 and 1, whose logit is infinite.
+_MARGIN = 0.01
+NETS = ("encoder", "lifting", "expression", "renderer")
+# The encoder's frozen part, and where its weights may be named.
+BACKBONE, VARIABLE, UNTRAINED = "backbone", "CHIBIJAX_DINOV2", "random"
+
+Images: TypeAlias = Float[Array, "b h w 3"]
+Features: TypeAlias = Float[Array, "b h w c"]
+Vertices: TypeAlias = Float[Array, "b v 3"]
+Viewmats: TypeAlias = Float[Array, "b 4 4"]
+Intrinsics: TypeAlias = Float[Array, "b 3 3"]
+
+
+class SourceHead(flax.struct.PyTreeNode):
+  """What a photo becomes, for a batch of them.
+
+  Attributes:
+    lifted: the Gaussians of the reconstruction branch, fixed in the world.
+    moving: colours, opacities, scales and quaternions of the Gaussians at the
+      head model's vertices, by name.
+  """
+
+  lifted: splat.Gaussians
+  moving: dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class AvatarModel:
+  """The networks and the head; every method is pure and may be jitted.
+
+  Attributes:
+    encoder: photos to a plane of features and a global one.
+    lifting: features to the lifted Gaussians' attributes.
+    expression: the global feature to those of the vertices' Gaussians.
+    renderer: splatted features to a picture.
+    head: the head model.
+    config: sizes of the networks.
+    options: how to splat.
+    residual_colors: the lifted colours are a correction, in logits, of the
+      photo's where they are lifted from. Not in the paper: short trainings
+      then begin with the photo on the plane.
+    least_opacity: of any Gaussian; above 1/255 none can vanish for good.
+    backbone: DINOv2's file, or "random" to draw its parameters; of encoders
+      that have one.
+  """
+
+  encoder: Any
+  lifting: Any
+  expression: Any
+  renderer: Any
+  head: HeadModel
+  config: networks.AvatarConfig
+  options: splat.Options = OPTIONS
+  residual_colors: bool = False
+  least_opacity: float = 0.0
+  backbone: str = UNTRAINED
+
+  def init(self, key: PRNGKeyArray) -> dict[str, Params]:
+    """Draws the parameters of all networks, by the names in `NETS`.
+
+    Raises:
+      UserError: if DINOv2's file cannot be read or holds another size.
+    """
+    nets = networks.init(self.config, len(self.head.template), key)
+    if BACKBONE in nets["encoder"] and self.backbone != UNTRAINED:
+      # Weights are constants, also where the first state is being traced.
+      with jax.ensure_compile_time_eval():
+        _, found = vit_weights.load_dinov2(self.backbone)
+      wanted = nets["encoder"][BACKBONE]
+      if _shapes(found) != _shapes(wanted):
+        raise UserError(
+          f"{self.backbone} does not hold the DINOv2 network "
+          f"{self.config.encoder!r} with {self.config.registers} registers."
+        )
+      nets["encoder"] = {**nets["encoder"], BACKBONE: found}
+    return nets
+
+  def vertices(
+    self,
+    shape: Float[Array, "*b s"],
+    expression: Float[Array, "*b e"],
+    pose: Float[Array, "*b 6"],
+    eyes: Float[Array, "*b 6"],
+  ) -> Float[Array, "*b v 3"]:
+    """The head's vertices in the world; see `heads.model.vertices`."""
+    return WORLD_SCALE * model.vertices(
+      self.head, shape, expression, pose, eyes
+    )
+
+  def encode(
+    self, params: dict[str, Params], image: Images, viewmat: Viewmats,
+    K: Intrinsics,
+  ) -> SourceHead:  # fmt: skip
+    """Builds heads from photos.
+
+    Args:
+      params: networks by name.
+      image: photos in [0, 1] on black.
+      viewmat: the photos' cameras.
+      K: their intrinsics, pixels.
+
+    Returns:
+      The heads.
+    """
+    plane, whole = self._apply("encoder", params, image)
+    sides = (self.config.size, self.config.size)
+    points, normal = lifting.plane(viewmat, K, sides, self.config.plane)
+    code = networks.direction_code(normal)
+    fixed = dict(self._apply("lifting", params, plane, code))
+    moving = dict(self._apply("expression", params, whole, code))
+    means = lifting.lift(points, normal, fixed.pop("lift"))
+    if self.residual_colors:
+      photo = _at_plane(image, self.config.plane)
+      fixed["colors"] = _corrected(fixed["colors"], photo)
+    for made in (fixed, moving):
+      least = self.least_opacity
+      made["opacities"] = least + (1 - least) * made["opacities"]
+    rows = {k: _joined(x) for k, x in fixed.items()}
+    return SourceHead(splat.Gaussians(means=means, **rows), moving)
+
+  def gaussians(self, head: SourceHead, vertices: Vertices) -> splat.Gaussians:
+    """The whole scene: what is fixed, then what moves.
+
+    Args:
+      head: what `encode` made.
+      vertices: of the driving face, in the world.
+    """
+    names = ("quats", "scales", "opacities", "colors")
+    joined = {
+      k: jnp.concatenate([getattr(head.lifted, k), head.moving[k]], 1)
+      for k in names
+    }
+    means = jnp.concatenate([head.lifted.means, vertices], 1)
+    return splat.Gaussians(means=means, **joined)
+
+  def splat(
+    self, gaussians: splat.Gaussians, viewmat: Viewmats, K: Intrinsics,
+    options: splat.Options | None = None,
+  ) -> splat.Rendering:  # fmt: skip
+    """Splats all channels over black."""
+    camera = splat.Camera(viewmat, K, self.config.size, self.config.size)
+    return splat.rasterize(gaussians, camera, options or self.options)
+
+  def render(
+    self,
+    params: dict[str, Params],
+    coarse: Features,
+    key: PRNGKeyArray | None = None,
+  ) -> Images:
+    """The neural renderer.
+
+    Args:
+      params: networks by name.
+      coarse: splatted features.
+      key: of its noise; None for none.
+    """
+    return self._apply("renderer", params, coarse, key)
+
+  def reenact(
+    self,
+    params: dict[str, Params],
+    head: SourceHead,
+    vertices: Vertices,
+    viewmat: Viewmats,
+    K: Intrinsics,
+    key: PRNGKeyArray | None = None,
+  ) -> tuple[Features, Images]:
+    """Draws heads with given faces from given cameras.
+
+    Args:
+      params: networks by name.
+      head: what `encode` made.
+      vertices: of the driving faces, in the world.
+      viewmat: cameras.
+      K: their intrinsics, pixels.
+      key: of the renderer's noise; None for none.
+
+    Returns:
+      The splatted features, whose first three are a picture, and the picture
+      that the renderer makes of them.
+    """
+    coarse = self.splat(self.gaussians(head, vertices), viewmat, K).image
+    return coarse, self.render(params, coarse, key)
+
+  def reconstruct(
+    self,
+    params: dict[str, Params],
+    head: SourceHead,
+    viewmat: Viewmats,
+    K: Intrinsics,
+  ) -> tuple[Features, Images]:
+    """As `reenact`, of the reconstruction branch alone: nothing can move."""
+    coarse = self.splat(head.lifted, viewmat, K).image
+    return coarse, self.render(params, coarse)
+
+  def _apply(self, name: str, params: dict[str, Params], *given: Any) -> Any:
+    return getattr(self, name).apply({"params": params[name]}, *given)
+
+
+def build(
+  config: networks.AvatarConfig, head: HeadModel, **options: Any
+) -> AvatarModel:
+  """Makes the networks for a head model.
+
+  Args:
+    config: their sizes.
+    head: the head model.
+    **options: further attributes of the model.
+  """
+  nets = networks.build(config, len(head.template))
+  return AvatarModel(head=head, config=config, **nets, **options)
+
+
+def load_head(name: str) -> HeadModel:
+  """The head model that a config names.
+
+  Args:
+    name: "procedural", "flame:PATH" or "ict:PATH".
+
+  Raises:
+    UserError: if it is none of these, or the file cannot be read.
+  """
+  kind, _, path = name.partition(":")
+  if kind == "procedural" and not path:
+    return procedural.procedural_head()
+  if kind == "flame" and path:
+    return flame.load_flame(path)
+  if kind == "ict" and path:
+    return ict.load_ict(path)
+  raise UserError(
+    f"model.head is {name!r}, expected 'procedural', 'flame:PATH' or "
+    "'ict:PATH'."
+  )
+
+
+def find_backbone(given: str, config: networks.AvatarConfig) -> str:
+  """Where the weights of the encoder's frozen part are.
+
+  Args:
+    given: a file, "random" or "" to ask the environment variable `VARIABLE`.
+    config: sizes of the networks.
+
+  Raises:
+    UserError: if they are needed and nothing says where they are.
+  """
+  found = given or os.environ.get(VARIABLE, "")
+  if config.encoder != "pyramid" and not found:
+    raise UserError(
+      f"The encoder {config.encoder!r} needs DINOv2's weights: set "
+      f"model.backbone or {VARIABLE} to their file (dinov2_vitb14_pretrain.pth "
+      "or model.safetensors)."
+    )
+  return found or UNTRAINED
+
+
+def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
+  leaves = jax.tree_util.tree_leaves_with_path(tree)
+  return {jax.tree_util.keystr(path): jnp.shape(x) for path, x in leaves}
+
+
+def _at_plane(image: Images, count: int) -> Float[Array, "b 1 n 3"]:
+  """The photo's colours at the points of the plane, which spans its edges."""
+  side = image.shape[1]
+  half = side / (count - 1) / 2
+  box = jnp.array([[-half, -half, side + half, side + half]])
+  boxes = jnp.tile(box, (image.shape[0], 1))
+  found = resample.crop(image, boxes, (count, count))
+  return found.reshape(image.shape[0], 1, count * count, 3)
+
+
+def _corrected(
+  colors: Float[Array, "b 2 n c"], photo: Float[Array, "b 1 n 3"]
+) -> Float[Array, "b 2 n c"]:
+  """Adds the logits of the photo's colours to those of the first channels."""
+  rgb, photo = colors[..., :3], jnp.clip(photo, _MARGIN, 1 - _MARGIN)
+  both, neither = rgb * photo, (1 - rgb) * (1 - photo)
+  return jnp.concatenate([both / (both + neither), colors[..., 3:]], -1)
+
+
+def _joined(x: Float[Array, "b 2 n *rest"]) -> Float[Array, "b m *rest"]:
+  """Puts the sheet in front after the one behind."""
+  return x.reshape(x.shape[0], 2 * x.shape[2], *x.shape[3:])
+
+
+def depth_colors(
+  depth: Float[Array, "b h w"],
+  alpha: Float[Array, "b h w"],
+  viewmat: Float[Array, "b 4 4"],
+) -> Images:
+  """Depths about the world's origin as colours over black.
+
+  Args:
+    depth: along the cameras' axes, world units.
+    alpha: what is covered of each pixel.
+    viewmat: the cameras.
+
+  Returns:
+    Pictures in [0, 1]; bright is near.
+  """
+  nearer = viewmat[:, 2, 3].reshape(-1, 1, 1) - depth
+  at = (nearer / _DEPTH + 1) / 2
+  stops = jnp.linspace(0, 1, len(_PALETTE))
+  colors = jnp.array(_PALETTE, jnp.float32).T / 255
+  shown = jnp.stack([jnp.interp(at, stops, c) for c in colors], -1)
+  return shown * alpha[..., None]
