@@ -83,11 +83,18 @@ APP = [
 PROVENANCE = ["c2pa-python>=0.38", "cryptography>=43"]
 METRICS = ["h5py>=3.10"]  # Reads Keras' SqueezeNet.
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20"]  # 33 MB of wheels.
-AVATAR = ["lmdb>=1.6"]  # Clips of heads in the published layout; 0.3 MB.
+AVATAR = [
+  "av>=14.0",  # Reads and writes videos; 40 MB.
+  "lmdb>=1.6",  # Clips of heads in the published layout; 0.3 MB.
+]
+SCALING = ["matplotlib>=3.9"]  # Draws launch.report's plot.
 EXTRAS_REQUIRE = {
   "cuda12": ["jax[cuda12]>=0.7.2"],
   "cuda13": ["jax[cuda13]>=0.7.2"],
   "tpu": ["jax[tpu]>=0.7.2"],
+  # The same libtpu, on a host without a TPU (launch/aot.py): best in an
+  # environment of its own, because JAX then looks for a TPU at every start.
+  "tpu-aot": ["jax[tpu]>=0.7.2"],
   "tf": ["tensorflow>=2.19"],
   "app": APP,
   "avatar": AVATAR,
@@ -96,12 +103,14 @@ EXTRAS_REQUIRE = {
   "hub": ["huggingface-hub>=0.26"],
   "mesh": ["ai-edge-litert>=2.0"],  # Runs Face Mesh's file; 60 MB installed.
   "metrics": METRICS,
+  "scaling": SCALING,
   "dev": [
     *APP,
     *AVATAR,
     *METRICS,
     *PROVENANCE,
     *EXPORT,
+    *SCALING,
     "beartype>=0.21",
     "hypothesis>=6.100",
     "pre-commit>=4.0",
@@ -294,7 +303,12 @@ if __name__ == "__main__":
     python_requires=">=3.11",
     packages=find_packages(include=["chibijax", "chibijax.*"]),
     package_data={
-      "chibijax": ["**/*.so", "**/weights/*.safetensors", "**/weights/*.json"]
+      "chibijax": [
+        "**/*.so",
+        "**/*.html",
+        "**/weights/*.safetensors",
+        "**/weights/*.json",
+      ]
     },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

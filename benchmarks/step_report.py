@@ -13,17 +13,21 @@ its own: a compiler may crash, and devices are chosen when JAX starts.
 """
 
 import importlib
+import importlib.util
+import itertools
 import json
 import os
 import pathlib
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
+
+from benchmarks import step_parts
 
 CONFIG = config_flags.DEFINE_config_file(
   "config", None, "Experiment, such as configs/cyclegan.py:smoke.",
@@ -42,7 +46,6 @@ GLOBAL_VIEW = flags.DEFINE_bool(
 FILE = "step_report.json"
 # Timed once each before the clock starts: allocations, caches.
 WARM = 2
-REGULARISERS = ("r1", "r2", "gradient_penalty", "path_length")
 
 
 class Subject:
@@ -76,7 +79,7 @@ class Subject:
     axis = None if global_view else self.placement.axis
     if global_view:
       self.placement = _GlobalView(self.placement.mesh)
-    self.task = build(config, axis)
+    self.task = step_parts.build(config, axis)
     self.data = evaluate.make_pipeline(config, "train")
     init = lambda key: self.task.init(key, self.data.spec)  # noqa: E731
     self.key = jax.random.key(config.seed)
@@ -91,28 +94,21 @@ class Subject:
 
   def compile(self, task: Any) -> tuple[Any, float]:
     """Compiles a task's step for this subject's devices; also the seconds."""
+    from chibijax.errors import UserError
+
     began = time.monotonic()
-    step = self.placement.compile_step(
-      folded(task), self.state, self.data.spec, self.key
-    )
+    try:
+      step = self.placement.compile_step(
+        step_parts.folded(task), self.state, self.data.spec, self.key
+      )
+    except RuntimeError as error:
+      if "RESOURCE_EXHAUSTED" not in str(error):
+        raise
+      raise UserError(
+        "The step does not fit into a device's memory: "
+        f"{' '.join(str(error).split())[:300]}"
+      ) from error
     return step, time.monotonic() - began
-
-
-def build(config: ConfigDict, axis: Any = None) -> Any:
-  """Makes the config's task."""
-  module = importlib.import_module(f"chibijax.tasks.{config.task}")
-  return module.build(config, axis) if axis is not None else (
-    module.build(config)
-  )  # fmt: skip
-
-
-def folded(task: Any) -> Callable[..., Any]:
-  """The step as the training loop runs it."""
-  import jax
-
-  return lambda state, batch, key: task.train_step(
-    state, batch, jax.random.fold_in(key, state.step)
-  )
 
 
 def _GlobalView(mesh: Any) -> Any:  # noqa: N802
@@ -143,6 +139,11 @@ def _placement_of(topology: str, config: ConfigDict) -> Any:
   if set(topology.partition(":")[2].split("x")) == {"1"}:
     # By itself libtpu thinks of hosts with four chips.
     options = {"chips_per_host_bounds": (1, 1, 1)}
+  if importlib.util.find_spec("libtpu") is None:
+    raise UserError(
+      "Compiling for a TPU needs libtpu: pip install -e '.[tpu-aot]', best in "
+      "an environment of its own."
+    )
   try:
     found = topologies.get_topology_desc(
       platform="tpu", topology_name=topology, **options
@@ -187,7 +188,7 @@ def describe(subject: Subject, topology: str) -> dict[str, Any]:
     "jax": jax.__version__,
     "compile_s": subject.seconds,
     "model_flops": flops.count(
-      folded(build(_plain(config))),
+      step_parts.folded(step_parts.build(step_parts.plain(config))),
       jax.eval_shape(lambda x: x, subject.state),
       subject.data.spec,
       jax.eval_shape(lambda: jax.random.key(0)),
@@ -220,17 +221,6 @@ def custom_calls(text: str) -> set[str]:
   return {part.partition('"')[0] for part in text.split(mark)[1:]}
 
 
-def _plain(config: ConfigDict) -> ConfigDict:
-  """The same mathematics without loops or work done twice."""
-  plain = config.copy_and_resolve_references()
-  with plain.unlocked():
-    plain.microbatches = 1
-    for part in (plain.model, *plain.model.values()):
-      if isinstance(part, ConfigDict) and "remat" in part:
-        part.remat = False
-  return plain
-
-
 def measure(subject: Subject, steps: int) -> dict[str, Any]:
   """Trains and times the stages of each step, one after the other.
 
@@ -258,22 +248,22 @@ def measure(subject: Subject, steps: int) -> dict[str, Any]:
       marks.append(time.perf_counter())
       state, metrics = subject.step(state, batch, subject.key)
       jax.block_until_ready(state.step)
-      metrics = {k: float(v) for k, v in parallel.fetch(metrics).items()}
+      values = {k: float(v) for k, v in parallel.fetch(metrics).items()}
       marks.append(time.perf_counter())
       parallel.beat()
-      losses.append({k: v for k, v in metrics.items() if "loss/" in k})
+      losses.append({k: v for k, v in values.items() if "loss/" in k})
       if i >= WARM:
-        times.append([b - a for a, b in zip(marks, marks[1:])])
-    began = time.perf_counter()
+        times.append([b - a for a, b in itertools.pairwise(marks)])
+    began, pending = time.perf_counter(), metrics
     for _ in range(steps):
       batch = subject.placement.put(next(batches))
-      previous = state.step
-      state, _ = subject.step(state, batch, subject.key)
-      # As the loop does: at most one step is under way. More of them on
-      # virtual CPU devices wait for each other forever.
-      jax.block_until_ready(previous) if not previous.is_deleted() else None
-      jax.block_until_ready(state.step)
+      state, following = subject.step(state, batch, subject.key)
+      # The loop waits like this; more steps under way at once can make virtual
+      # CPU devices wait for each other forever.
+      parallel.fetch(pending)
       parallel.beat()
+      pending = following
+    jax.block_until_ready(state.step)
     overlapped = (time.perf_counter() - began) / steps
   subject.state = state
   wait, put, step = (list(x) for x in zip(*times))
@@ -285,134 +275,6 @@ def measure(subject: Subject, steps: int) -> dict[str, Any]:
     "seconds_per_step": overlapped,
     "images_per_second": subject.config.data.batch_size / overlapped,
   }
-
-
-def parts(subject: Subject, repeats: int, folder: pathlib.Path) -> dict:
-  """Times parts of a step, each compiled alone.
-
-  They overlap and share work in the real step, so they need not add up to it.
-
-  Args:
-    subject: a compiled step and a state.
-    repeats: how often each is run.
-    folder: for a checkpoint.
-
-  Returns:
-    Median seconds by part: `generator`, `discriminator` and `optimiser` where
-    the task has them as CycleGAN does, `regulariser` as the difference of two
-    whole steps where the loss has one, `checkpoint` and `eval` (one batch).
-  """
-  found = {}
-  found |= _networks(subject, repeats)
-  found |= _regulariser(subject, repeats)
-  found |= _around(subject, repeats, folder)
-  return found
-
-
-def _networks(subject: Subject, repeats: int) -> dict[str, float]:
-  import jax
-
-  from chibijax.ops import image
-  from chibijax.tasks import translation_common as common
-  from chibijax.tasks import translation_cyclegan as cyclegan
-
-  if not isinstance(subject.task, cyclegan.CycleGan):
-    return {}
-  # Seen as a whole: the compiler places the reductions of these.
-  task, state = build(_plain(subject.config)), subject.state
-  gen = common.pick(state.params, cyclegan.GENERATORS)
-  disc = common.pick(state.params, cyclegan.DISCRIMINATORS)
-  batch = _one_batch(subject)
-  pictures = tuple(image.signed(batch[f"image_{x}"]) for x in "ab")
-  generator = jax.jit(jax.value_and_grad(task.generator_loss, has_aux=True))
-  discriminator = jax.jit(
-    jax.value_and_grad(task.discriminator_loss, has_aux=True)
-  )
-
-  @jax.jit
-  def optimiser(gen, disc, gen_grads, disc_grads, opt):
-    return (
-      common.update(task.gen_optimizer, gen_grads, opt["gen"], gen),
-      common.update(task.disc_optimizer, disc_grads, opt["disc"], disc),
-    )
-
-  (_, (fakes, _)), gen_grads = generator(gen, pictures, disc)
-  _, disc_grads = discriminator(disc, (pictures, fakes))
-  return {
-    "generator": _median(lambda: generator(gen, pictures, disc), repeats),
-    "discriminator": _median(
-      lambda: discriminator(disc, (pictures, fakes)), repeats
-    ),
-    "optimiser": _median(
-      lambda: optimiser(gen, disc, gen_grads, disc_grads, state.opt), repeats
-    ),
-  }
-
-
-def _regulariser(subject: Subject, repeats: int) -> dict[str, float]:
-  import jax
-
-  loss = subject.config.get("loss", {})
-  names = [name for name in REGULARISERS if loss.get(name, 0)]
-  if not names:
-    return {}
-  without = subject.config.copy_and_resolve_references()
-  with without.unlocked():
-    without.loss.update({name: 0.0 for name in names})
-  step, _ = subject.compile(build(without, subject.placement.axis))
-  batch = _one_batch(subject)
-  seconds = []
-  for function in (subject.step, step):
-
-    def run(function: Any = function) -> Any:
-      # The step eats its state.
-      subject.state, metrics = function(subject.state, batch, subject.key)
-      return jax.block_until_ready(metrics)
-
-    seconds.append(_median(run, repeats))
-  return {"regulariser": seconds[0] - seconds[1]}
-
-
-def _around(
-  subject: Subject, repeats: int, folder: pathlib.Path
-) -> dict[str, float]:
-  """A checkpoint, until it is on the disk, and one batch of evaluation."""
-  import jax
-
-  from chibijax import evaluate
-  from chibijax.core import checkpoint
-
-  began = time.perf_counter()
-  with checkpoint.Checkpointer(folder) as checkpoints:
-    checkpoints.save(int(subject.state.step), subject.state, {"batches": 0})
-    checkpoints.wait()
-  found = {"checkpoint": time.perf_counter() - began}
-  step = subject.placement.compile_eval(subject.task.eval_step)
-  held_out = evaluate.make_pipeline(subject.config, "eval")
-  with held_out.iterator() as batches:
-    batch = subject.placement.put(next(iter(batches)))
-  key = jax.random.key(0)
-  found["eval batch"] = _median(
-    lambda: step(subject.state, batch, key), repeats
-  )
-  return found
-
-
-def _one_batch(subject: Subject) -> Any:
-  with subject.data.iterator() as batches:
-    return subject.placement.put(next(batches))
-
-
-def _median(function: Callable[[], Any], repeats: int) -> float:
-  import jax
-
-  jax.block_until_ready(function())
-  seconds = []
-  for _ in range(repeats):
-    began = time.perf_counter()
-    jax.block_until_ready(function())
-    seconds.append(time.perf_counter() - began)
-  return sorted(seconds)[len(seconds) // 2]
 
 
 def peak_memory() -> dict[str, Any]:
@@ -436,18 +298,23 @@ def run(config: ConfigDict, folder: pathlib.Path) -> dict[str, Any]:
   if TEXT.value:
     folder.mkdir(parents=True, exist_ok=True)
     workdir.write_text(folder / "step.hlo", subject.step.text())
-  report = describe(subject, TOPOLOGY.value) | {"global_view": GLOBAL_VIEW.value}
+  report = describe(subject, TOPOLOGY.value) | {
+    "global_view": GLOBAL_VIEW.value
+  }
   if STEPS.value and not (TOPOLOGY.value or GLOBAL_VIEW.value):
     report |= measure(subject, STEPS.value)
     report["peak_memory"] = peak_memory()
     if PARTS.value:
-      report["parts"] = parts(subject, STEPS.value, folder.absolute())
+      report["parts"] = step_parts.parts(
+        subject, STEPS.value, folder.absolute()
+      )
   return report
 
 
 def main(argv: Sequence[str]) -> None:
   """Writes the report."""
   del argv
+  logging.set_verbosity(logging.WARNING)  # Orbax tells of its every step.
   if TOPOLOGY.value:
     # Before JAX starts: there is no TPU, and nobody to ask about one.
     os.environ |= {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1"}

@@ -44,9 +44,12 @@ def get_config(variant: str = "") -> ConfigDict:
       "changes": {"renderer_dtype": "float32"},
       "noise": True,  # in the renderer, while training
       # Not in the paper, for short trainings: lifted colours correct the
-      # photo's, and no Gaussian can vanish for good; see `AvatarModel`.
+      # photo's, and Gaussians (lifted ones, those at vertices) cannot vanish
+      # for good; see `AvatarModel`.
       "residual_colors": False,
-      "least_opacity": 0.0,
+      "least_opacity": (0.0, 0.0),
+      "least_scale": 0.0,  # of those at vertices, world units
+      "smooth": False,  # features of vertices begin alike where these are near
       # DINOv2's file, "" to ask the environment, "random" for tests.
       "backbone": "",
       "features": {"network": "vgg16", "weights": ""},
@@ -59,6 +62,8 @@ def get_config(variant: str = "") -> ConfigDict:
       "perceptual": 0.01,
       # The released code; the paper states 0.1.
       "lifting": 10.0,
+      # Not in the paper: the vertices' Gaussians alone, over the truth.
+      "vertices": 0.0,
       "layers": ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
       "box_size": 0,  # pixels; 0: the picture's
       "lifting_stride": 1,  # every so many vertices count
@@ -78,14 +83,19 @@ def _middle(config: ConfigDict) -> None:
   config.data.update(size=256, workers=8)
   config.model.networks = "middle"
   config.model.noise = False
-  config.model.update(residual_colors=True, least_opacity=0.01)
-  config.loss.perceptual = 0.0
+  config.model.update(
+    residual_colors=True,
+    least_opacity=(0.01, 0.25),
+    least_scale=0.02,
+    smooth=True,
+  )
+  config.loss.update(perceptual=0.0, vertices=0.5)
   config.optim.update(lr=4e-4, b1=0.9)
 
 
 def _small(config: ConfigDict) -> None:
   """128 px on 2 to 4 CPU cores."""
-  config.total_steps = 2_000
+  config.total_steps = 1_000
   config.log_every = 20
   config.eval_every = 250
   config.save_every = 250
@@ -100,7 +110,12 @@ def _small(config: ConfigDict) -> None:
   )
   config.model.networks = "small"
   config.model.noise = False
-  config.model.update(residual_colors=True, least_opacity=0.01)
+  config.model.update(
+    residual_colors=True,
+    least_opacity=(0.01, 0.25),
+    least_scale=0.02,
+    smooth=True,
+  )
   config.model.changes.update(
     widths=(16, 32, 64, 128),
     features=32,
@@ -109,7 +124,7 @@ def _small(config: ConfigDict) -> None:
     heads=32,
     lifting=32,
   )
-  config.loss.update(perceptual=0.0, lifting_stride=8)
+  config.loss.update(perceptual=0.0, vertices=0.5, lifting_stride=8)
   config.optim.update(lr=1e-3, b1=0.9, clip=1.0)
 
 
@@ -134,7 +149,7 @@ def _smoke(config: ConfigDict) -> None:
     most=4,
     style=4,
     mapping=1,
-    fold=1,
+    fold=2,
   )
   config.model.noise = True
   config.loss.lifting_stride = 50

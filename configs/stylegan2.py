@@ -96,5 +96,5 @@ def _smoke(config: ConfigDict) -> None:
     size=16, batch_size=4, examples=8, eval_examples=4, workers=0
   )
   config.model.update(
-    latent=5, style=6, depth=2, embedding=3, channel_base=48, channel_max=8
+    latent=5, style=6, depth=1, embedding=3, channel_base=48, channel_max=8
   )

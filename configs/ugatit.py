@@ -97,5 +97,5 @@ def _smoke(config: ConfigDict) -> None:
     size=32, load_size=36, batch_size=4, examples=16, eval_examples=4
   )
   config.model.generator.update(width=6, blocks=1)
-  config.model.discriminator.update(width=6, local_layers=1, global_layers=2)
+  config.model.discriminator.update(width=6, local_layers=0, global_layers=1)
   config.model.batch_calls = True

@@ -20,6 +20,11 @@ os.environ.setdefault("NPROC", "8")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Most programs run a few times on a few pixels: what LLVM's costly passes take
+# to compile them, half of the time, they do not give back. XLA's passes stay.
+# In the environment, because some tests start other processes.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
 import flax.struct
 import jax
 import jaxtyping
@@ -54,6 +59,9 @@ def pytest_configure(config: pytest.Config) -> None:
   sys.unraisablehook = lambda u: None if _is_abandoned_read(u) else report(u)
   if "gpu" not in config.option.markexpr.replace("not gpu", ""):
     jax.config.update("jax_platforms", "cpu")
+  else:
+    os.environ.pop("JAX_DISABLE_MOST_OPTIMIZATIONS")
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _is_abandoned_read(unraisable: "sys.UnraisableHookArgs") -> bool:

@@ -56,6 +56,8 @@ def problem(words: list[str]) -> str | None:
     return make_problem(words[1:])
   if words[:3] == ["python", "-m", "chibijax.main"]:
     return main_problem(words[3:])
+  if words[:2] == ["python", "-m"] and words[2].startswith("launch."):
+    return launch_problem(words[2], words[3:])
   if words[0] == "chibijax":
     return cli_problem(words[1:])
   if words[:3] == ["pip", "install", "-e"]:
@@ -101,6 +103,20 @@ def main_problem(words: list[str]) -> str | None:
   except (flags.Error, AttributeError, KeyError, ValueError) as error:
     return str(error)
   return None
+
+
+def launch_problem(module: str, words: list[str]) -> str | None:
+  """Lets a launcher print what it would do."""
+  # What the shell does with the output is not the launcher's.
+  words = words[: words.index(">")] if ">" in words else words
+  rest = words[words.index("--") + 1 :]
+  done = subprocess.run(
+    [sys.executable, "-m", module, "--dry-run", *words],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  return done.stderr or main_problem(rest)
 
 
 def cli_problem(words: list[str]) -> str | None:
@@ -164,6 +180,8 @@ def test_command_exists(
     "python -m chibijax.main --config=configs/cyclegan.py:quik",
     "python -m chibijax.main --config=configs/cyclegan.py --wrkdir=runs/a",
     "python -m chibijax.main --config=configs/cyclegan.py --config.data.siz=8",
+    "python -m launch.local --proceses 2 -- --config=a --workdir=b",
+    "python -m launch.slurm -- --config=configs/cyclegan.py:qick --workdir=b",
     "chibijax stylise a.jpg b.png --workdir=runs/a",
     "chibijax stylize a.jpg b.png --workdir=runs/a --directon b2a",
     "chibijax stylize a.jpg b.png",
@@ -187,6 +205,8 @@ def test_flags_in_the_text_exist() -> None:
     for option in (*parameter.opts, *parameter.secondary_opts)
   }
   text = (ROOT / "README.md").read_text(encoding="utf-8")
+  launchers = "".join(p.read_text() for p in (ROOT / "launch").glob("*.py"))
+  options |= set(re.findall(r'add\(\s*"--([a-z-]+)"', launchers))
   # Of the benchmarks only those that the text names.
   for script in set(re.findall(r"benchmarks/\w+\.py", text)):
     source = (ROOT / script).read_text(encoding="utf-8")

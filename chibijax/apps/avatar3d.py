@@ -1,88 +1,43 @@
-"""Gaussian heads of one photo each: built once, kept in a file, then moved.
+"""Gaussian heads of one photo each: built once, then moved.
 
-A `.avatar` file is a safetensors file: the Gaussians, the face's parameters
-and the renderer's weights as arrays, and in its header what they are, as JSON.
-It holds numbers and text alone; nothing in it is run, and neither the photo nor
-the encoder is kept. The world is that of `tasks.avatar_model`.
+`build` makes an avatar with a training's networks; a `Player` draws it, for
+which only the vertices, the rasterizer and the renderer run. The world is that
+of `tasks.avatar_model`.
 """
 
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, UInt8
 from ml_collections import ConfigDict
 from PIL import Image, ImageFilter
-from safetensors.numpy import save as save_safetensors
 
-from chibijax.apps import pictures, pretrained
+from chibijax.apps import pretrained
+from chibijax.apps.avatar3d_file import Avatar, Face
 from chibijax.core import workdir
 from chibijax.core.types import Params
 from chibijax.errors import UserError
 from chibijax.heads import model as head_model
 from chibijax.heads import motion
-from chibijax.heads.model import HeadModel
+from chibijax.heads.model import AnyArray, HeadModel
 from chibijax.ops import image as image_ops
-from chibijax.ops import splat
 from chibijax.tasks import avatar as avatar_task
 from chibijax.tasks import avatar_model
 from chibijax.tasks.avatar_model import AvatarModel, SourceHead
 
-FORMAT, VERSION = "chibijax avatar", 1
-SUFFIXES = (".avatar", ".safetensors")
 # A person in black is a little brighter than nothing.
 _BLACK = 3
-_LIFTED = ("means", "quats", "scales", "opacities", "colors")
-_FACE = ("shape", "expression", "pose", "eyes", "viewmat")
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Face:
-  """A head model's parameters of one picture.
-
-  Attributes:
-    shape: identity coefficients, all of the head model's.
-    expression: all of the head model's.
-    pose: of the whole head, 0 as the camera carries it, and of the jaw.
-    eyes: of the left and of the right eye.
-    viewmat: world to camera.
-  """
-
-  shape: Float[np.ndarray, " S"]
-  expression: Float[np.ndarray, " E"]
-  pose: Float[np.ndarray, "6"]
-  eyes: Float[np.ndarray, "6"]
-  viewmat: Float[np.ndarray, "4 4"]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Avatar:
-  """What a photo became, and what draws it.
-
-  Attributes:
-    gaussians: one head, with a batch axis of 1.
-    inside: where the photo shows the head, of each point of the plane.
-    face: the photo's.
-    renderer: parameters of the neural renderer.
-    config: the training's `model` and `precision`.
-    head: name of the head model.
-    about: how it was made, JSON-able; see `apps.record`.
-  """
-
-  gaussians: SourceHead
-  inside: Bool[np.ndarray, "p p"]
-  face: Face
-  renderer: Params
-  config: ConfigDict
-  head: str
-  about: Mapping[str, Any]
+# Parts of a config that `tasks.avatar.build` reads.
+_CONFIG = (
+  "model", "loss", "optim", "precision", "ema", "total_steps", "microbatches"
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -93,12 +48,16 @@ class Networks:
     model: them, and the head.
     params: by network name.
     config: the training's.
+    published: whether they were trained on pictures framed as GAGAvatar's.
+    step: how long they were trained.
     source: where they came from, in words.
   """
 
   model: AvatarModel
   params: dict[str, Params]
   config: ConfigDict
+  published: bool
+  step: int
   source: str
 
   @property
@@ -130,14 +89,16 @@ def load_networks(
       f"{path} is a run of the task {config.get('task')!r}; avatar3d needs one "
       "of the task 'avatar'."
     )
-  config = _own(config, head)
+  published = config.data.source_a == "head_lmdb"
+  config = own_config(config, head)
   model = _model(config)
   found = pretrained.load(path)
   params = {name: found.params.get(name) for name in avatar_model.NETS}
   if missing := [name for name, value in params.items() if value is None]:
     raise UserError(f"{path} lacks the network {missing[0]!r} of an avatar.")
   _check_params(params, model, path)
-  return Networks(model, params, config, f"{path}, step {found.step}")
+  source = f"{path}, step {found.step}"
+  return Networks(model, params, config, published, found.step, source)
 
 
 def build(
@@ -158,17 +119,7 @@ def build(
     The avatar.
   """
   model = networks.model
-
-  @jax.jit
-  def encode(params: dict[str, Params], *given: jax.Array) -> SourceHead:
-    return model.encode(params, *(x[None] for x in given))
-
-  gaussians = encode(
-    networks.params,
-    jnp.asarray(picture, jnp.float32) / 255,
-    jnp.asarray(face.viewmat),
-    jnp.asarray(motion.intrinsics(networks.size)),
-  )
+  gaussians = encoder(networks)(networks.params, picture, face.viewmat)
   return Avatar(
     gaussians=jax.tree.map(np.asarray, gaussians),
     inside=_inside(picture, model.config.plane),
@@ -178,6 +129,28 @@ def build(
     head=model.head.name,
     about=about,
   )
+
+
+def encoder(networks: Networks) -> Callable[..., SourceHead]:
+  """What makes Gaussians, compiled.
+
+  Args:
+    networks: from `load_networks`; their parameters are given again.
+
+  Returns:
+    (params, picture uint8 [s, s, 3], viewmat [4, 4]) -> a batch of one head.
+  """
+  K = motion.intrinsics(networks.size)
+
+  @jax.jit
+  def encode(
+    params: dict[str, Params], picture: jax.Array, viewmat: jax.Array
+  ) -> SourceHead:
+    unit = picture.astype(jnp.float32) / 255
+    given = (unit, viewmat, jnp.asarray(K))
+    return networks.model.encode(params, *(x[None] for x in given))
+
+  return encode
 
 
 def load_model(avatar: Avatar, head: str | None = None) -> AvatarModel:
@@ -191,11 +164,20 @@ def load_model(avatar: Avatar, head: str | None = None) -> AvatarModel:
   Raises:
     UserError: if the head model cannot be read, or is another one.
   """
-  model = _model(_own(avatar.config, head))
+  model = _model(own_config(avatar.config, head))
   if model.head.name != avatar.head:
     raise UserError(
       f"The avatar belongs to the head model {avatar.head!r}, got "
       f"{model.head.name!r}."
+    )
+  lifted, moving = avatar.gaussians.lifted, avatar.gaussians.moving
+  found = (*lifted.colors.shape[1:], moving["colors"].shape[1])
+  sizes = model.config
+  count = len(model.head.template)
+  if found != (2 * sizes.plane**2, sizes.channels, count):
+    raise UserError(
+      f"The avatar's Gaussians (2 x points of the plane, channels, vertices: "
+      f"{found}) are not those of its networks and head model."
     )
   return model
 
@@ -221,6 +203,7 @@ class Player:
     self._splat = jax.jit(self._coarse)
     self._render = jax.jit(self._fine)
     self._frame = jax.jit(self._whole)
+    self._shown = jax.jit(_shown)
 
   def __call__(
     self,
@@ -245,12 +228,21 @@ class Player:
       expression, pose, eyes, viewmat,
     )  # fmt: skip
 
+  def colors(self, *row: np.ndarray) -> UInt8[jax.Array, "s s 3"]:
+    """The first three splatted features, of what a frame is drawn of."""
+    return self._shown(self.coarse(self.vertices(*row[:3]), row[3]))
+
+  @property
+  def posed_head(self) -> HeadModel:
+    """The head model with the avatar's shape; see `with_shape`."""
+    return self._head
+
   def vertices(self, *moved: np.ndarray) -> Float[jax.Array, "1 V 3"]:
     """The head's vertices in the world, of the arguments but the view."""
     return self._vertices(self._head, *moved)
 
   def coarse(
-    self, vertices: jax.Array, viewmat: np.ndarray
+    self, vertices: AnyArray, viewmat: AnyArray
   ) -> Float[jax.Array, "1 s s c"]:
     """The splatted features."""
     return self._splat(self._gaussians, vertices, viewmat)
@@ -280,9 +272,14 @@ class Player:
     return image_ops.to_uint8(image_ops.to_signed(fine))
 
 
-def with_shape(
-  head: HeadModel, shape: Float[np.ndarray, " S"]
-) -> HeadModel:
+def warm_up(player: Player) -> None:
+  """Compiles what draws a frame."""
+  face = player.face
+  row = face.expression, face.pose, face.eyes, face.viewmat
+  player(*row).block_until_ready()
+
+
+def with_shape(head: HeadModel, shape: Float[np.ndarray, " S"]) -> HeadModel:
   """A head model of one person: its template has the shape, it has no basis.
 
   Args:
@@ -318,86 +315,8 @@ def _vertices(
   return avatar_model.WORLD_SCALE * head_model.vertices(head, none, *given)
 
 
-def write(path: str | pathlib.Path, avatar: Avatar) -> None:
-  """Writes an avatar, a whole file or none.
-
-  Args:
-    path: NAME.avatar or NAME.safetensors.
-    avatar: from `build`.
-
-  Raises:
-    UserError: for another name, or if it cannot be written.
-  """
-  path = check_name(path)
-  described = {
-    "head": avatar.head,
-    "config": json.loads(avatar.config.to_json_best_effort()),
-    "about": dict(avatar.about),
-  }
-  header = {
-    "format": FORMAT,
-    "version": str(VERSION),
-    "avatar": json.dumps(described, sort_keys=True),
-  }
-  pictures.write(path, save_safetensors(_flat(avatar), header))
-
-
-def read(path: str | pathlib.Path) -> Avatar:
-  """Reads an avatar.
-
-  Args:
-    path: what `write` wrote.
-
-  Returns:
-    The avatar; NumPy arrays.
-
-  Raises:
-    UserError: if the file is missing, damaged, no avatar, or of a later
-      version.
-  """
-  path = pathlib.Path(path)
-  try:
-    with safetensors.safe_open(path, "numpy") as file:
-      header = file.metadata() or {}
-      if header.get("format") != FORMAT:
-        raise UserError(
-          f"{path} is not an avatar, but another safetensors file; expected "
-          "what chibijax avatar3d wrote."
-        )
-      _check_version(header.get("version", ""), path)
-      flat = {name: file.get_tensor(name) for name in file.keys()}
-    described = json.loads(header.get("avatar", "null"))
-    config = workdir.config_from(described["config"])
-    head, about = described["head"], described["about"]
-  except UserError:
-    raise
-  except OSError as error:
-    raise UserError(
-      f"{path} cannot be read ({error.strerror or error})."
-    ) from error
-  except safetensors.SafetensorError as error:
-    raise UserError(
-      f"{path} is not an avatar, or it is cut short or damaged ({error})."
-    ) from error
-  except (ValueError, KeyError, TypeError, AttributeError) as error:
-    raise UserError(
-      f"{path} is a damaged avatar: its header does not say what it holds."
-    ) from error
-  return _from_flat(flat, config, head, about, path)
-
-
-def check_name(path: str | pathlib.Path) -> pathlib.Path:
-  """Returns an avatar's name as a path.
-
-  Raises:
-    UserError: if its suffix is none of `SUFFIXES`.
-  """
-  path = pathlib.Path(path)
-  if path.suffix.lower() not in SUFFIXES:
-    raise UserError(
-      f"{path} is not an avatar's name, expected NAME{SUFFIXES[0]}."
-    )
-  return path
+def _shown(coarse: jax.Array) -> UInt8[jax.Array, "s s 3"]:
+  return image_ops.to_uint8(image_ops.to_signed(coarse[0, ..., :3]))
 
 
 def _inside(
@@ -409,19 +328,40 @@ def _inside(
   return np.asarray(small.filter(ImageFilter.MaxFilter(3))) > 0
 
 
-def _own(config: ConfigDict, head: str | None) -> ConfigDict:
-  """What of a config an avatar needs."""
-  config = ConfigDict(
-    {"model": config.model.to_dict(), "precision": config.precision}
-  )
-  if head is not None:
-    config.model.head = head
-  return config
+def own_config(config: ConfigDict, head: str | None = None) -> ConfigDict:
+  """What of a training's config an avatar needs.
+
+  Args:
+    config: the training's, or this function's result.
+    head: the head model that takes the place of `model.head`, if any.
+  """
+  kept = {name: config[name] for name in _CONFIG if name in config}
+  saved = json.loads(ConfigDict(kept).to_json_best_effort())
+  own = workdir.config_from(saved)
+  try:
+    if head is not None:
+      own.model.head = head
+    # Nothing is trained, and no weights are looked for.
+    own.loss.perceptual = 0.0
+    own.model.update(backbone="random")
+    own.model.features.weights = ""
+  except (AttributeError, KeyError) as error:
+    raise _old(error) from error
+  return own
 
 
 def _model(config: ConfigDict) -> AvatarModel:
-  head = avatar_model.load_head(config.model.head)
-  return avatar_model.build(avatar_task.avatar_sizes(config), head)
+  try:
+    return avatar_task.build(config).model
+  except (AttributeError, KeyError) as error:
+    raise _old(error) from error
+
+
+def _old(error: Exception) -> UserError:
+  return UserError(
+    "The training is of another version of chibijax: its config lacks "
+    f"something ({error})."
+  )
 
 
 def _check_params(
@@ -436,82 +376,3 @@ def _check_params(
       f"{where} does not hold the networks that its config describes, or they "
       f"are not for the head model {model.head.name!r}."
     )
-
-
-def _check_version(version: str, path: pathlib.Path) -> None:
-  if not version.isdecimal() or int(version) < 1:
-    raise UserError(f"{path} is a damaged avatar: it has no version.")
-  if int(version) > VERSION:
-    raise UserError(
-      f"{path} is an avatar of version {version}; this chibijax reads up to "
-      f"version {VERSION}: update it."
-    )
-
-
-def _flat(avatar: Avatar) -> dict[str, Shaped[np.ndarray, "..."]]:
-  """All arrays by name."""
-  flat = {
-    f"lifted/{name}": getattr(avatar.gaussians.lifted, name) for name in _LIFTED
-  }
-  flat |= {f"moving/{k}": v for k, v in avatar.gaussians.moving.items()}
-  flat["inside"] = avatar.inside.astype(np.uint8)
-  flat |= {f"face/{name}": getattr(avatar.face, name) for name in _FACE}
-  flat |= {
-    f"renderer/{name}": value
-    for name, value in flatten_dict(avatar.renderer, sep="/").items()
-  }
-  return {k: np.array(v, order="C") for k, v in flat.items()}
-
-
-def _from_flat(
-  flat: dict[str, np.ndarray],
-  config: ConfigDict,
-  head: str,
-  about: Mapping[str, Any],
-  path: pathlib.Path,
-) -> Avatar:
-  """The opposite of `_flat`, checked."""
-  trees: dict[str, dict[str, Any]] = {"lifted": {}, "moving": {}, "face": {}}
-  trees |= unflatten_dict(flat, sep="/")
-  lifted, moving, face = (trees[k] for k in ("lifted", "moving", "face"))
-  try:
-    sizes = avatar_task.avatar_sizes(config)
-    count = len(moving["opacities"][0])
-    _check_arrays(lifted, 2 * sizes.plane**2, sizes.channels)
-    _check_arrays({"means": None, **moving}, count, sizes.channels)
-    inside = trees["inside"].astype(bool)
-    if inside.shape != (sizes.plane, sizes.plane):
-      raise ValueError("its mask has another size")
-    found = Face(**{name: face[name] for name in _FACE})
-    bad = [k for k, v in flat.items() if not np.isfinite(v).all()]
-    if bad:
-      raise ValueError(f"{bad[0]} is not finite")
-    if found.viewmat.shape != (4, 4):
-      raise ValueError("its camera is no matrix")
-  except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-    raise UserError(f"{path} is a damaged avatar ({error}).") from error
-  scene = splat.Gaussians(**{name: lifted[name] for name in _LIFTED})
-  renderer = trees.get("renderer", {})
-  return Avatar(
-    gaussians=SourceHead(scene, moving),
-    inside=inside,
-    face=found,
-    renderer=renderer,
-    config=config,
-    head=str(head),
-    about=about,
-  )
-
-
-def _check_arrays(
-  values: dict[str, np.ndarray | None], count: int, channels: int
-) -> None:
-  """Raises ValueError unless the arrays are those of so many Gaussians."""
-  tails = {"means": (3,), "quats": (4,), "scales": (3,), "opacities": ()}
-  tails["colors"] = (channels,)
-  if set(values) != set(tails):
-    raise ValueError(f"it has the arrays {sorted(values)}")
-  for name, tail in tails.items():
-    value = values[name]
-    if value is not None and value.shape != (1, count, *tail):
-      raise ValueError(f"{name} has the shape {value.shape}")

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Float, Int
 
-from chibijax.apps.avatar3d import Avatar, Face
+from chibijax.apps.avatar3d_file import Avatar, Face
 from chibijax.errors import UserError
 from chibijax.heads import model as head_model
 from chibijax.heads.model import HeadModel
@@ -74,7 +74,9 @@ class Field:
     return (weights[..., None] * moved).sum(1), (weights * stretch).sum(1)
 
 
-def field(before: Points, after: Points, faces: Int[np.ndarray, "f 3"]) -> Field:
+def field(
+  before: Points, after: Points, faces: Int[np.ndarray, "f 3"]
+) -> Field:
   """The field of a mesh that was moved.
 
   Args:
@@ -140,7 +142,7 @@ def apply(avatar: Avatar, model: AvatarModel, amount: float) -> Avatar:
     ),
     moving=moving,
   )
-  viewmat = reframe(face.viewmat[None], before, after)[0]
+  viewmat = reframe(face.viewmat, before, after)
   face = dataclasses.replace(face, shape=shape, viewmat=viewmat)
   return dataclasses.replace(avatar, gaussians=gaussians, face=face)
 
@@ -153,24 +155,24 @@ def posed(head: HeadModel, face: Face) -> Points:
 
 
 def reframe(
-  viewmats: Float[np.ndarray, "n 4 4"], before: Points, after: Points
-) -> Float[np.ndarray, "n 4 4"]:
-  """Cameras that show a head as large and where they showed another one.
+  viewmat: Float[np.ndarray, "4 4"], before: Points, after: Points
+) -> Float[np.ndarray, "4 4"]:
+  """A camera that shows a head as large and where it showed another one.
 
   Args:
-    viewmats: of the head before.
+    viewmat: of the head before.
     before: its vertices.
     after: those of the head to be shown.
 
   Returns:
-    The cameras, moved and not turned.
+    The camera, moved and not turned.
   """
   old, old_half = extent(before)
   new, new_half = extent(after)
-  result = np.array(viewmats, np.float64)
-  turn, shift = result[:, :3, :3], result[:, :3, 3]
+  result = np.array(viewmat, np.float64)
+  turn, shift = result[:3, :3], result[:3, 3]
   seen = turn @ old + shift
-  result[:, :3, 3] = new_half / old_half * seen - turn @ new
+  result[:3, 3] = new_half / old_half * seen - turn @ new
   return result.astype(np.float32)
 
 

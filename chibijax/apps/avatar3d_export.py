@@ -8,6 +8,7 @@ rasterizer. Positions stay, so that the vertices still move their Gaussians.
 
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 from collections.abc import Callable
@@ -20,11 +21,17 @@ import optax
 from jaxtyping import Array, Float, Float32
 from tqdm import tqdm
 
-from chibijax.apps import avatar3d, avatar3d_chibi, avatar3d_motions
-from chibijax.apps import pictures, splat_files
-from chibijax.apps.avatar3d import Avatar, Player
+from chibijax.apps import (
+  avatar3d_chibi,
+  avatar3d_motions,
+  pictures,
+  splat_files,
+)
+from chibijax.apps.avatar3d import Player
+from chibijax.apps.avatar3d_file import Avatar
 from chibijax.errors import UserError
 from chibijax.heads import motion as motions
+from chibijax.heads.model import HeadModel
 from chibijax.heads.motion import Motion
 from chibijax.ops import splat
 from chibijax.tasks.avatar_model import OPTIONS, AvatarModel
@@ -49,8 +56,9 @@ class Plain:
     gaussians: with `sh`; the last `moving` of them lie on the vertices of the
       photo's face.
     moving: number of vertices.
-    before: PSNR of the features' first three channels against the renderer's
-      pictures, on views and faces that were not fitted, dB.
+    before: PSNR of these Gaussians, coloured by the features' first three
+      channels, against the renderer's pictures, on views and faces that were
+      not fitted, dB.
     after: of the distilled Gaussians, on the same.
   """
 
@@ -106,27 +114,21 @@ def distill(
   player = Player(avatar, model)
   shots = _shots(avatar, model, views + max(views // 4, 1), seed)
   seen = _targets(player, shots)
-  keep = _kept(avatar, model)
+  keep = np.tile(avatar.inside.reshape(-1), 2)
   fixed, first = _start(avatar, keep, degree)
   draw = _drawer(player.size)
-  held = [{k: v[views:] for k, v in seen.items()}]
+  held = {k: v[views:] for k, v in seen.items()}
   fitted = {k: v[:views] for k, v in seen.items()}
-  # The features as they are, before anything is left out.
-  everything = _start(avatar, np.ones_like(keep), degree)
-  before = _psnr(draw, *everything, held[0])
+  before = _psnr(draw, fixed, first, held)
   params = _fit(draw, fixed, first, fitted, steps, seed, progress)
-  after = _psnr(draw, fixed, params, held[0])
+  after = _psnr(draw, fixed, params, held)
   scene = _scene(fixed, params, fitted["vertices"][0])
   vertices = avatar3d_chibi.posed(model.head, avatar.face).astype(np.float32)
-  plain = Plain(
-    jax.tree.map(np.asarray, scene), len(vertices), before, after
-  )
+  plain = Plain(jax.tree.map(np.asarray, scene), len(vertices), before, after)
   return _pruned(dataclasses.replace(plain, gaussians=plain.at(vertices)))
 
 
-def write_splats(
-  path: str | pathlib.Path, scene: splat.Gaussians
-) -> None:
+def write_splats(path: str | pathlib.Path, scene: splat.Gaussians) -> None:
   """Writes Gaussians of the world for viewers, which turn y and z round.
 
   Args:
@@ -150,7 +152,7 @@ def write_splats(
 
 
 def write_rig(
-  folder: pathlib.Path, plain: Plain, model: AvatarModel, motion: Motion
+  folder: pathlib.Path, plain: Plain, head: HeadModel, motion: Motion
 ) -> None:
   """Writes Gaussians at rest and all that a viewer needs to move them.
 
@@ -162,15 +164,12 @@ def write_rig(
   Args:
     folder: made when absent.
     plain: from `distill`.
-    model: the avatar's, whose head was given the avatar's shape.
+    head: the head model with the avatar's shape (`Player.posed_head`).
     motion: frames that are added.
 
   Raises:
     UserError: if a file cannot be written.
   """
-  import io
-
-  head = model.head
   write_splats(folder / "head.ply", plain.gaussians)
   stream = io.BytesIO()
   template = np.asarray(head.template)
@@ -238,9 +237,7 @@ def frame_vertices(
   return np.stack([np.asarray(player.vertices(*row))[0] for row in rows])
 
 
-def _shots(
-  avatar: Avatar, model: AvatarModel, count: int, seed: int
-) -> Motion:
+def _shots(avatar: Avatar, model: AvatarModel, count: int, seed: int) -> Motion:
   """Faces and views: the demonstration's, from around the photo's."""
   film = avatar3d_motions.demo(avatar, model.head)
   rng = np.random.default_rng(seed)
@@ -276,11 +273,6 @@ def _targets(player: Player, shots: Motion) -> dict[str, np.ndarray]:
     "viewmats": shots.viewmats,
     "pictures": np.stack(fine),
   }
-
-
-def _kept(avatar: Avatar, model: AvatarModel) -> np.ndarray:
-  """Which lifted Gaussians show the head and not what is around it."""
-  return np.tile(avatar.inside.reshape(-1), 2)
 
 
 def _start(

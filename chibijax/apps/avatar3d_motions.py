@@ -5,13 +5,14 @@ A motion is `heads.motion.Motion`; what is made here has the frames of a film.
 
 import dataclasses
 import pathlib
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 
 from chibijax.apps import avatar3d_chibi
-from chibijax.apps.avatar3d import Avatar
+from chibijax.apps.avatar3d_file import Avatar
 from chibijax.errors import UserError
 from chibijax.heads import model as head_model
 from chibijax.heads.model import HeadModel
@@ -43,7 +44,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
   ),
 }  # fmt: skip
 # (second, value) of what the demonstration does; between them it eases.
-_Keys = Sequence[tuple[float, float]]
+_Keys = Sequence[tuple[float | int, float | int]]
 _BLINKS = (0.9, 2.7, 4.4, 6.9)
 _TALK = (
   (0.0, 0.3), (0.16, 1.0), (0.32, 0.35), (0.48, 0.9), (0.64, 0.1), (0.84, 0.7),
@@ -70,20 +71,51 @@ def load(
   """The motion that a command names.
 
   Args:
-    drive: "demo", or a `motion.npz`; videos are tracked by `avatar3d_photo`.
+    drive: "demo", a `motion.npz`, or a video.
     avatar: who is to be driven.
     model: its model.
 
   Returns:
-    The motion; its cameras show the avatar's head as large as they showed the
-    driver's, if the avatar's was made larger.
+    The motion, its cameras framed as the photo.
 
   Raises:
-    UserError: if it cannot be read, or belongs to another head model.
+    UserError: if it cannot be read, shows no face, or belongs to another head
+      model.
   """
   if str(drive) == "demo":
     return demo(avatar, model.head)
-  return fitted(read_motion(drive), avatar, model, str(drive))
+  path = pathlib.Path(drive)
+  if path.suffix.lower() == ".npz":
+    found = read_motion(path)
+  else:
+    found = tracked(path, model.head)
+  return fitted(found, avatar, model, str(drive))
+
+
+def tracked(video: pathlib.Path, head: HeadModel) -> Motion:
+  """The motion of the largest face of a video.
+
+  Args:
+    video: a film, or a folder of pictures.
+    head: the head model to be fitted.
+
+  Raises:
+    UserError: if it cannot be read, or no frame shows a face.
+  """
+  from chibijax.apps import detectors, track
+  from chibijax.apps.track_source import Follower, Options
+  from chibijax.faces import landmarks
+
+  if not video.exists():
+    raise UserError(
+      f"{video} does not exist; --drive takes demo, a motion.npz or a video."
+    )
+  find = Follower(detectors.make("auto"), landmarks.load())
+  with tempfile.TemporaryDirectory() as name:
+    # The pictures are not needed, so they are small.
+    out = pathlib.Path(name) / "clip"
+    track.run(video, out, head, find, options=Options(size=64))
+    return read_motion(out / "motion.npz")
 
 
 def fitted(
@@ -111,18 +143,40 @@ def fitted(
       f"{name} has {motion.expression.shape[1]} expressions, and the head "
       f"model {head.name!r} has {len(head.expression_names)}."
     )
-  if avatar3d_chibi.AXIS not in head.shape_names:
-    return motion
-  # The driver is nobody's chibi; an avatar that is one has a larger head.
-  face = avatar.face
-  plain = np.array(face.shape)
-  plain[head.shape_names.index(avatar3d_chibi.AXIS)] = 0
-  views = avatar3d_chibi.reframe(
-    motion.viewmats,
-    avatar3d_chibi.posed(head, dataclasses.replace(face, shape=plain)),
-    avatar3d_chibi.posed(head, face),
+  return dataclasses.replace(motion, viewmats=_framed(motion, avatar, head))
+
+
+def _framed(
+  motion: Motion, avatar: Avatar, head: HeadModel
+) -> Float[np.ndarray, "n 4 4"]:
+  """A motion's cameras, moved so that they frame the head as the photo does.
+
+  The networks have seen no other framing. In the median of the frames the
+  middle of the head is where the photo has it, as far away; what the driver
+  moves apart from that stays.
+  """
+  none = np.zeros(len(head.shape_names), np.float32)
+  rest = dataclasses.replace(
+    avatar.face,
+    expression=0 * avatar.face.expression,
+    pose=0 * avatar.face.pose,
+    eyes=0 * avatar.face.eyes,
   )
-  return dataclasses.replace(motion, viewmats=views)
+  middles = [
+    avatar3d_chibi.extent(avatar3d_chibi.posed(head, one))[0]
+    for one in (dataclasses.replace(rest, shape=none), rest)
+  ]
+  views = np.array(motion.viewmats, np.float64)
+  home = np.asarray(avatar.face.viewmat, np.float64)
+  seen = views[:, :3, :3] @ middles[0] + views[:, :3, 3]
+  photo = home[:3, :3] @ middles[1] + home[:3, 3]
+  depth = seen[:, 2] * (photo[2] / np.median(seen[:, 2]))
+  place = seen[:, :2] / seen[:, 2:]
+  place += photo[:2] / photo[2] - np.median(place, axis=0)
+  views[:, :2, 3] = place * depth[:, None]
+  views[:, 2, 3] = depth
+  views[:, :3, 3] -= views[:, :3, :3] @ middles[1]
+  return views.astype(np.float32)
 
 
 def demo(avatar: Avatar, head: HeadModel, *, fps: float = FPS) -> Motion:
@@ -166,7 +220,7 @@ def demo(avatar: Avatar, head: HeadModel, *, fps: float = FPS) -> Motion:
 
 
 def turntable(
-  motion: Motion, avatar: Avatar, head: HeadModel, degrees: float
+  motion: Motion, avatar: Avatar, head: HeadModel, degrees: float | int
 ) -> Motion:
   """A motion seen by a camera that goes around the head.
 
@@ -237,9 +291,7 @@ def _eased(
 ) -> Float[np.ndarray, " n"]:
   """Values between keys, at rest at each of them."""
   seconds, values = np.array(keys, np.float64).T
-  place = np.clip(
-    np.searchsorted(seconds, time, "right") - 1, 0, len(keys) - 2
-  )
+  place = np.clip(np.searchsorted(seconds, time, "right") - 1, 0, len(keys) - 2)
   part = (time - seconds[place]) / (seconds[place + 1] - seconds[place])
   part = np.clip(part, 0, 1)
   part = part * part * (3 - 2 * part)

@@ -9,12 +9,14 @@ import typer
 from chibijax import __version__
 from chibijax.apps.commands import (
   avatar,
+  avatar3d,
   directions,
   files,
   latent,
   metrics,
   networks,
   prepare,
+  track,
 )
 from chibijax.apps.commands import style as style_command
 from chibijax.apps.commands import upscale as upscale_command
@@ -49,12 +51,20 @@ app.command(rich_help_panel=USE)(networks.stylize)
 app.command(rich_help_panel=USE, epilog=upscale_command.EXAMPLES)(
   upscale_command.upscale
 )
+app.command(rich_help_panel=USE, epilog=avatar3d.EXAMPLES)(avatar3d.avatar3d)
+app.command(rich_help_panel=USE, epilog=avatar3d.ANIMATE_EXAMPLES)(
+  avatar3d.animate
+)
+app.command(rich_help_panel=USE, epilog=avatar3d.EXPORT_EXAMPLES)(
+  avatar3d.avatar3d_export
+)
 app.command(rich_help_panel=USE)(networks.export)
 app.command(rich_help_panel=USE)(networks.publish)
 app.command(rich_help_panel=USE)(networks.render)
 app.command(rich_help_panel=TOOLS, epilog=files.ALIGN_EXAMPLES)(files.align)
 app.command(rich_help_panel=TOOLS, epilog=prepare.EXAMPLES)(prepare.prepare)
 app.command(rich_help_panel=TOOLS)(prepare.tfds)
+app.command(rich_help_panel=TOOLS, epilog=track.EXAMPLES)(track.track)
 app.command(rich_help_panel=TOOLS, epilog=files.INSPECT_EXAMPLES)(files.inspect)
 app.command(rich_help_panel=TOOLS, epilog=files.FETCH_EXAMPLES)(files.fetch)
 app.command(rich_help_panel=TOOLS, epilog=metrics.COMPARE_EXAMPLES)(

@@ -5,6 +5,7 @@ all: it is written under another name, which is changed at the end.
 """
 
 import contextlib
+import fractions
 import importlib
 import io
 import pathlib
@@ -59,7 +60,7 @@ def check_name(out: pathlib.Path) -> str:
 def write(
   out: pathlib.Path,
   frames: Iterable[Frame],
-  fps: float,
+  fps: float | int,
   *,
   about: str = "",
 ) -> int:
@@ -94,7 +95,7 @@ def write(
 
 
 def _write_movie(
-  out: pathlib.Path, frames: Iterable[Frame], fps: float, about: str
+  out: pathlib.Path, frames: Iterable[Frame], fps: float | int, about: str
 ) -> int:
   av = _av()
   codecs = _WEB_CODECS if out.suffix.lower() == ".webm" else _CODECS
@@ -133,11 +134,9 @@ def _write_movie(
 
 
 def _write_gif(
-  out: pathlib.Path, frames: Iterable[Frame], fps: float, about: str
+  out: pathlib.Path, frames: Iterable[Frame], fps: float | int, about: str
 ) -> int:
-  made = [
-    Image.fromarray(np.asarray(x)).quantize(_GIF_COLORS) for x in frames
-  ]
+  made = [Image.fromarray(np.asarray(x)).quantize(_GIF_COLORS) for x in frames]
   if made:
     stream = io.BytesIO()
     made[0].save(
@@ -149,7 +148,7 @@ def _write_gif(
 
 
 def _write_folder(
-  out: pathlib.Path, frames: Iterable[Frame], fps: float, about: str
+  out: pathlib.Path, frames: Iterable[Frame], fps: float | int, about: str
 ) -> int:
   del fps
   told = pictures.Metadata(text={"Comment": about} if about else {})
@@ -160,16 +159,14 @@ def _write_folder(
   return count
 
 
-def _even(frame: Frame) -> Frame:
+def _even(frame: Frame) -> UInt8[np.ndarray, "even wide 3"]:
   """Repeats the last row and column of odd sizes: colours are of 2 x 2."""
   height, width = frame.shape[:2]
   return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _rate(fps: float) -> Any:
+def _rate(fps: float | int) -> Any:
   """Frames per second as a fraction."""
-  import fractions
-
   return fractions.Fraction(fps).limit_denominator(1001)
 
 

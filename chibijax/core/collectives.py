@@ -20,6 +20,10 @@ KINDS = (
 _OPERATION = re.compile(rf"= (\(.*?\)|\S+) ({'|'.join(KINDS)})(-start)?\(")
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
 _BITS = re.compile(r"\d+")
+# A TPU's program spreads one exchange over the arithmetic beside it, in
+# computations of these names: each repeats the operation, as does the last.
+_PIECE = "%async_collective_fusion"
+_LAST = 'custom_call_target="AsyncCollectiveDone"'
 
 
 def count(text: str) -> dict[str, int]:
@@ -34,13 +38,24 @@ def count(text: str) -> dict[str, int]:
     Bytes by kind, of the kinds that occur.
   """
   found: dict[str, int] = {}
-  for result, kind, start in _OPERATION.findall(text):
-    arrays = _ARRAY.findall(result)
-    if start and kind != "all-reduce":
-      # The operands stand before the results.
-      arrays = arrays[len(arrays) // 2 :]
-    found[kind] = found.get(kind, 0) + sum(_bytes(*x) for x in arrays)
+  for part in text.split("\n\n"):
+    if _repeats(part):
+      continue
+    for result, kind, start in _OPERATION.findall(part):
+      arrays = _ARRAY.findall(result)
+      if start and kind != "all-reduce":
+        # The operands stand before the results.
+        arrays = arrays[len(arrays) // 2 :]
+      found[kind] = found.get(kind, 0) + sum(_bytes(*x) for x in arrays)
   return found
+
+
+def _repeats(part: str) -> bool:
+  """Whether a computation goes on with an exchange that another began."""
+  part = part.lstrip()
+  if part.startswith("%fused_computation"):
+    return _LAST in part
+  return part.startswith(_PIECE)
 
 
 def _bytes(kind: str, shape: str) -> int:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from chibijax.heads import marks
 from chibijax.heads.marks import JAW, RIGID, Fit, Marks
+from chibijax.heads.motion import WORLD_SCALE
 
 # Standard deviation of a landmark: 2 pixels of 512.
 NOISE = 0.008
@@ -30,6 +31,8 @@ WIDE, NARROW = 16.0, 4.0
 _LEAST, _FIRST, _DOWN, _UP = 1e-5, 1e-2, 0.2, 5.0
 # Weight of a landmark of the jaw, which is defined less well than the others.
 _CONTOUR_WEIGHT = 0.3
+# How much of a difference along the jaw counts.
+_ALONG = 0.1
 # Sigmas. A jaw opens, and hardly turns otherwise.
 _JAW_SIGMAS = (0.2, 0.03, 0.01)
 # Coefficients that mean something between 0 and 1 may leave it this far.
@@ -66,7 +69,8 @@ def start(
     Parameters without an expression.
   """
   expression = jnp.zeros_like(head.expression_sigma)
-  rest = marks.skin(head, shape, expression, jnp.zeros(3))[:68]
+  rest = marks.skin(head, shape, expression, jnp.zeros(3))
+  rest = WORLD_SCALE * rest[:68]
 
   def one(seen: Array, weights: Array) -> tuple[Array, Array]:
     weights = weights.at[:17].set(0.0)
@@ -117,7 +121,7 @@ def solve(
     head: from `marks.prepare`.
     first: parameters to begin at.
     seen: landmarks in half-pictures.
-    weights: confidences in them; frames of zeros keep what they began with.
+    weights: confidences in them; without any, a frame comes to rest.
     focal: focal length in half-pictures.
     steps: number of Levenberg and Marquardt's steps.
     shaped: whether the shape is fitted too.
@@ -134,8 +138,9 @@ def solve(
     carry: tuple[Fit, Array], width: Array
   ) -> tuple[tuple[Fit, Array], None]:
     at, damping = carry
-    proposed = step(head, at, seen, weights, focal, damping, width, shaped)
-    before = cost(head, at, seen, weights, focal, width)
+    proposed, before = step(
+      head, at, seen, weights, focal, damping, width, shaped
+    )
     after = cost(head, proposed, seen, weights, focal, width)
     # Without a common shape, each frame is a problem of its own.
     if shaped:
@@ -147,7 +152,7 @@ def solve(
       shape = jnp.where(better[0], proposed.shape, at.shape)
     frames = [
       jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-      for new, old in zip(_frames(proposed), _frames(at), strict=True)
+      for new, old in zip(of_frames(proposed), of_frames(at), strict=True)
     ]
     damping = jnp.where(better, damping * _DOWN, damping * _UP)
     return (Fit(*frames, shape), jnp.clip(damping, _LEAST, 1e6)), None
@@ -157,7 +162,8 @@ def solve(
   return found, cost(head, found, seen, weights, focal, widths[-1])
 
 
-def _frames(fitted: Fit) -> tuple[Array, ...]:
+def of_frames(fitted: Fit) -> tuple[Array, ...]:
+  """The fields of a fit that differ between its frames, in order."""
   return fitted.rotation, fitted.place, fitted.jaw, fitted.expression
 
 
@@ -180,11 +186,40 @@ def cost(
     width: Geman and McClure's c in units of `NOISE`.
   """
   off = (marks.points(head, at, focal) - seen) / NOISE
-  squared = (off * off).sum(-1)
+  off = (_across(seen) * off[..., None, :]).sum(-1)
+  return _cost(head, at, (off * off).sum(-1), weights, width)
+
+
+def _cost(
+  head: Marks, at: Fit, squared: Array, weights: Array, width: Array | float
+) -> Array:
+  """`cost` of squared distances [n, 68] in units of `NOISE`."""
   data = (weights * squared / (1 + squared / width**2)).sum(-1)
   private = sum(_penalty(x, *sigmas)[0].sum(-1) for x, sigmas in _own(head, at))
   common = _penalty(at.shape, head.shape_sigma, head.shape_unit)[0].sum()
-  return data + private + jnp.where(jnp.arange(len(seen)) == 0, common, 0.0)
+  return data + private + jnp.where(jnp.arange(len(data)) == 0, common, 0.0)
+
+
+def _across(seen: Array) -> Array:
+  """What of a difference counts, [..., 68, 2, 2]: of the jaw, that across it.
+
+  Where on the jaw a landmark lies is a matter of taste, and tastes differ.
+  """
+  jaw = seen[..., :17, :]
+  along = jnp.concatenate(
+    [
+      jaw[..., 1:2, :] - jaw[..., :1, :],
+      jaw[..., 2:, :] - jaw[..., :-2, :],
+      jaw[..., -1:, :] - jaw[..., -2:-1, :],
+    ],
+    -2,
+  )
+  squared = (along * along).sum(-1)[..., None, None]
+  outer = along[..., :, None] * along[..., None, :]
+  share = (1 - _ALONG) * outer / jnp.maximum(squared, 1e-12)
+  rest = jnp.zeros((*seen.shape[:-2], 51, 2, 2))
+  share = jnp.concatenate([share, rest], -3)
+  return jnp.eye(2).reshape(*[1] * (share.ndim - 2), 2, 2) - share
 
 
 def _own(head: Marks, at: Fit) -> list[tuple[Array, tuple[Array, Array]]]:
@@ -221,7 +256,7 @@ def step(
   damping: Float[Array, " n"],
   width: Float[Array, ""] | float,
   shaped: bool,
-) -> Fit:
+) -> tuple[Fit, Float[Array, " n"]]:
   """One damped Gauss-Newton step.
 
   Args:
@@ -235,9 +270,10 @@ def step(
     shaped: whether the shape moves too.
 
   Returns:
-    Parameters.
+    Parameters after it, and the cost of each frame before it.
   """
-  matrix, vector = _normal(head, at, seen, weights, focal, width)
+  matrix, vector, squared = _normal(head, at, seen, weights, focal, width)
+  before = _cost(head, at, squared, weights, width)
   size, private = RIGID + JAW + at.expression.shape[1], _own(head, at)
   first = [_penalty(x, *sigmas)[1] for x, sigmas in private]
   second = [_penalty(x, *sigmas)[2] for x, sigmas in private]
@@ -249,7 +285,8 @@ def step(
   own = matrix[:, :size, :size] + _diagonal(diagonal)
   own = own + damping[:, None, None] * _diagonal(_diagonal_of(own))
   if not shaped:
-    return _moved(at, -_solve(own, gradient[..., None])[..., 0], at.shape)
+    moved = -_solve(own, gradient[..., None])[..., 0]
+    return _moved(at, moved, at.shape), before
   mixed = matrix[:, :size, size:]
   _, first, second = _penalty(at.shape, head.shape_sigma, head.shape_unit)
   common = matrix[:, size:, size:].sum(0) + jnp.diag(second)
@@ -262,7 +299,7 @@ def step(
   rest = wanted - _product(mixed.swapaxes(1, 2), solved[..., :1]).sum(0)[:, 0]
   reshaped = -_solve(reduced[None], rest[None, :, None])[0, :, 0]
   moved = -solved[..., 0] - (solved[..., 1:] * reshaped[None, None]).sum(-1)
-  return _moved(at, moved, at.shape + reshaped)
+  return _moved(at, moved, at.shape + reshaped), before
 
 
 def _normal(
@@ -272,17 +309,18 @@ def _normal(
   weights: Array,
   focal: Array | float,
   width: Array | float,
-) -> tuple[Array, Array]:
-  """The data's share of the normal matrix and of the gradient, by frame."""
+) -> tuple[Array, Array, Array]:
+  """The data's share of normal matrix and gradient; squared distances."""
 
-  def one(at: Fit, seen: Array, weights: Array) -> tuple[Array, Array]:
+  def one(at: Fit, seen: Array, weights: Array) -> tuple[Array, ...]:
     found, columns = marks.linear(head, at, focal)
-    off = (found - seen) / NOISE
+    across = _across(seen) / NOISE
+    off = (across * (found - seen)[:, None]).sum(-1)
     squared = (off * off).sum(-1)
     robust = weights / (1 + squared / width**2) ** 2
-    columns = columns.reshape(2 * len(seen), -1) / NOISE
+    columns = _product(across, columns).reshape(2 * len(seen), -1)
     heavy = (columns * jnp.repeat(robust, 2)[:, None]).T
-    return _product(heavy, columns), _product(heavy, off.reshape(-1))
+    return _product(heavy, columns), _product(heavy, off.reshape(-1)), squared
 
   return jax.vmap(one, (marks.AXES, 0, 0))(at, seen, weights)
 

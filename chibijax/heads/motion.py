@@ -197,12 +197,3 @@ def _check(arrays: dict[str, np.ndarray], fps: float, where: str) -> None:
     raise UserError(
       f"{where}: a view matrix of the motion is not a rotation and a shift."
     )
-
-
-# TEMPORARY: headdata's samplers moved to heads/sampling.py.
-from chibijax.heads.sampling import (  # noqa: E402,F401
-  rotation,
-  sample_motion,
-  sample_shape,
-  sample_view,
-)

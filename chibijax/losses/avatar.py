@@ -59,6 +59,25 @@ def picture_terms(
   return terms
 
 
+def uncovered(
+  colors: Images, alpha: Float[Array, "b h w"], target: Images
+) -> Float[Array, ""]:
+  """L1 of some of the Gaussians alone, put over the truth.
+
+  Not in the paper: Gaussians at vertices are hidden as long as their colours
+  are wrong, and hidden ones hardly learn.
+
+  Args:
+    colors: of them splatted alone over black.
+    alpha: what they cover.
+    target: the truth.
+
+  Returns:
+    The mean absolute difference.
+  """
+  return translation.l1(colors, alpha[..., None] * target)
+
+
 def square(
   boxes: Float[Array, "b 4"], scale: float = 1.1
 ) -> Float[Array, "b 4"]:

@@ -41,7 +41,8 @@ class BatchNorm(nn.Module):
     x = x.astype(jnp.float32)
     if self.train:
       mean, squares = x.mean((0, 1, 2)), jnp.square(x).mean((0, 1, 2))
-      if self.axis is not None:
+      # Parameters are drawn outside of the mapped step.
+      if self.axis is not None and not self.is_initializing():
         mean, squares = jax.lax.pmean((mean, squares), self.axis)
       variance = squares - jnp.square(mean)
     if self.running:

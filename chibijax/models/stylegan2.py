@@ -197,7 +197,7 @@ class Discriminator(nn.Module):
     embedding: numbers that the labels are embedded in; 0 takes no labels.
     low: how many of the highest resolutions compute in `dtype`.
     dtype: their dtype; the scores are float32.
-    axis: the data axis under pmap, over which groups are made.
+    axis: the data axis of a mapped step, over which groups are made.
   """
 
   widths: tuple[int, ...]
@@ -237,7 +237,8 @@ class Discriminator(nn.Module):
   def _with_deviation(
     self, x: Float[Array, "b h w c"]
   ) -> Float[Array, "b h w c1"]:
-    if self.axis is None:
+    # Parameters are drawn outside of the mapped step.
+    if self.axis is None or self.is_initializing():
       return minibatch_deviation(x, self.group)
     # Groups may span shards, as they do where the whole batch is one array.
     whole = jax.lax.all_gather(x, self.axis, axis=0, tiled=True)

@@ -28,7 +28,7 @@ from chibijax.losses import avatar as losses
 from chibijax.losses import structure, translation
 from chibijax.models import avatar as networks
 from chibijax.ops import image as image_ops
-from chibijax.tasks import avatar_model
+from chibijax.tasks import avatar_model, avatar_parts
 from chibijax.tasks.avatar_model import NETS, AvatarModel, Images
 from chibijax.tasks.style_common import FEATURES, Features, FrozenNetwork
 
@@ -147,6 +147,13 @@ class Avatar:
     terms["lifting"] = losses.lifting(
       vertices[:, :: self.stride], head.lifted.means
     )
+    if self.weights["vertices"]:
+      alone = self.model.splat_vertices(
+        head, vertices, batch["target_viewmat"], batch["K"]
+      )
+      terms["vertices"] = losses.uncovered(
+        alone.image[..., :3], alone.alpha, target
+      )
     loss = sum(self.weights[name] * term for name, term in terms.items())
     metrics = {f"loss/{name}": term for name, term in terms.items()}
     psnr = _psnr(fine, target).mean()
@@ -213,7 +220,7 @@ class Avatar:
       "target": target,
       "coarse": _shown(seen.image),
       "output": self.model.render(params, seen.image),
-      "depth": avatar_model.depth_colors(
+      "depth": avatar_parts.depth_colors(
         seen.depth, seen.alpha, batch["target_viewmat"]
       ),
       "reconstruction": alone,
@@ -285,15 +292,12 @@ def build(config: Any, axis: Axis | None = None) -> Avatar:
     UserError: if a value is out of range, or a head model cannot be read.
   """
   model, loss, axis = config.model, config.loss, axis or Axis()
-  weights = {k: loss[k] for k in ("l1", "box", "perceptual", "lifting")}
+  names = ("l1", "box", "perceptual", "lifting", "vertices")
+  weights = {name: loss[name] for name in names}
   if min(weights.values()) < 0 or loss.lifting_stride < 1 or loss.box_size < 0:
     raise UserError(
-      "loss.l1, box, perceptual, lifting and box_size must not be negative and "
+      f"loss.{', '.join(names)} and box_size must not be negative and "
       f"loss.lifting_stride at least 1, got {dict(loss)}."
-    )
-  if not 0 <= model.least_opacity < 1:
-    raise UserError(
-      f"model.least_opacity is {model.least_opacity}, expected 0 to below 1."
     )
   if not 0 <= config.ema < 1:
     raise UserError(f"ema is {config.ema}, expected a decay in [0, 1).")
@@ -302,58 +306,25 @@ def build(config: Any, axis: Axis | None = None) -> Avatar:
     features = FrozenNetwork(
       model.features.network, model.features.weights, layers, normalize=True
     )
-  sizes = avatar_sizes(config)
+  network = avatar_model.from_config(config)
   optimizers = {}
   for name, rate in _RATES.items():
     settings = config.optim.copy_and_resolve_references()
     settings.lr *= rate
     optimizers[name] = optim.make(settings, config.total_steps, axis)
   return Avatar(
-    model=avatar_model.build(
-      sizes,
-      avatar_model.load_head(model.head),
-      residual_colors=model.residual_colors,
-      least_opacity=model.least_opacity,
-      backbone=avatar_model.find_backbone(model.backbone, sizes),
-    ),
+    model=network,
     optimizers=optimizers,
     weights=weights,
     features=features,
     layers=layers,
-    box_size=loss.box_size or sizes.size,
+    box_size=loss.box_size or network.config.size,
     stride=loss.lifting_stride,
     noise=model.noise,
     ema=config.ema,
     microbatches=config.get("microbatches", 1),
     axis=axis,
   )
-
-
-def avatar_sizes(config: Any) -> networks.AvatarConfig:
-  """Sizes of the networks that a config asks for.
-
-  Args:
-    config: `model.networks` ("paper", "middle" or "small"), `model.changes`
-      (fields of `AvatarConfig`), `precision`.
-
-  Raises:
-    UserError: for another name or an unknown field.
-  """
-  names = ("paper", "middle", "small")
-  if config.model.networks not in names:
-    raise UserError(
-      f"model.networks is {config.model.networks!r}, expected one of {names}."
-    )
-  parts = ("encoder", "branch", "renderer")
-  changes = {f"{part}_dtype": config.precision for part in parts}
-  changes |= dict(config.model.changes)
-  known = {field.name for field in dataclasses.fields(networks.AvatarConfig)}
-  if unknown := sorted(changes.keys() - known):
-    raise UserError(
-      f"model.changes has {', '.join(unknown)}, expected fields among "
-      f"{', '.join(sorted(known))}."
-    )
-  return getattr(networks.AvatarConfig, config.model.networks)(**changes)
 
 
 def _unit(images: Array) -> Images:

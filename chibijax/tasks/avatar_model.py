@@ -24,23 +24,12 @@ from chibijax.heads import flame, ict, model, procedural
 from chibijax.heads.model import HeadModel
 from chibijax.models import avatar as networks
 from chibijax.models import vit_weights
-from chibijax.ops import lifting, resample, splat
+from chibijax.ops import lifting, splat
+from chibijax.tasks import avatar_parts as parts
 
 # As published: FLAME's metres times this.
 WORLD_SCALE = 5.0
 OPTIONS = splat.Options(near=0.01, far=100.0)
-# Colours of depth, from far to near.
-_PALETTE = (
-  (40, 0, 80),
-  (50, 70, 150),
-  (30, 150, 140),
-  (120, 200, 70),
-  (255, 235, 60),
-)
-# World units before and behind the origin that the palette spans.
-_DEPTH = 0.8
-# How far the photo's colours are kept from 0 and 1, whose logit is infinite.
-_MARGIN = 0.01
 NETS = ("encoder", "lifting", "expression", "renderer")
 # The encoder's frozen part, and where its weights may be named.
 BACKBONE, VARIABLE, UNTRAINED = "backbone", "CHIBIJAX_DINOV2", "random"
@@ -80,7 +69,12 @@ class AvatarModel:
     residual_colors: the lifted colours are a correction, in logits, of the
       photo's where they are lifted from. Not in the paper: short trainings
       then begin with the photo on the plane.
-    least_opacity: of any Gaussian; above 1/255 none can vanish for good.
+    least_opacity: of the lifted Gaussians and of those at vertices; above
+      1/255 they cannot vanish for good. Colours that are not learnt yet are
+      best hidden, so that short trainings lose what moves without it.
+    least_scale: of the Gaussians at vertices, world units: for the same.
+    smooth: the vertices' learnt features begin as random waves over the head,
+      so that neighbours begin alike, and not as noise; for the same.
     backbone: DINOv2's file, or "random" to draw its parameters; of encoders
       that have one.
   """
@@ -93,7 +87,9 @@ class AvatarModel:
   config: networks.AvatarConfig
   options: splat.Options = OPTIONS
   residual_colors: bool = False
-  least_opacity: float = 0.0
+  least_opacity: tuple[float, float] = (0.0, 0.0)
+  least_scale: float = 0.0
+  smooth: bool = False
   backbone: str = UNTRAINED
 
   def init(self, key: PRNGKeyArray) -> dict[str, Params]:
@@ -103,6 +99,9 @@ class AvatarModel:
       UserError: if DINOv2's file cannot be read or holds another size.
     """
     nets = networks.init(self.config, len(self.head.template), key)
+    if self.smooth:
+      base = parts.waves(key, self.head.template, self.config.base)
+      nets["expression"] = {**nets["expression"], "base": base}
     if BACKBONE in nets["encoder"] and self.backbone != UNTRAINED:
       # Weights are constants, also where the first state is being traced.
       with jax.ensure_compile_time_eval():
@@ -151,11 +150,12 @@ class AvatarModel:
     moving = dict(self._apply("expression", params, whole, code))
     means = lifting.lift(points, normal, fixed.pop("lift"))
     if self.residual_colors:
-      photo = _at_plane(image, self.config.plane)
-      fixed["colors"] = _corrected(fixed["colors"], photo)
-    for made in (fixed, moving):
-      least = self.least_opacity
+      photo = parts.at_plane(image, self.config.plane)
+      fixed["colors"] = parts.corrected(fixed["colors"], photo)
+    for made, least in zip((fixed, moving), self.least_opacity, strict=True):
       made["opacities"] = least + (1 - least) * made["opacities"]
+    share = 1 - self.least_scale / self.config.largest
+    moving["scales"] = self.least_scale + share * moving["scales"]
     rows = {k: _joined(x) for k, x in fixed.items()}
     return SourceHead(splat.Gaussians(means=means, **rows), moving)
 
@@ -173,6 +173,21 @@ class AvatarModel:
     }
     means = jnp.concatenate([head.lifted.means, vertices], 1)
     return splat.Gaussians(means=means, **joined)
+
+  def splat_vertices(
+    self,
+    head: SourceHead,
+    vertices: Vertices,
+    viewmat: Viewmats,
+    K: Intrinsics,
+  ) -> splat.Rendering:
+    """Splats what moves, alone, and only its first three channels.
+
+    No gradient but the colours': the others would shrink from wrong ones.
+    """
+    rows = jax.lax.stop_gradient(head.moving)
+    rows = {**rows, "colors": head.moving["colors"][..., :3]}
+    return self.splat(splat.Gaussians(means=vertices, **rows), viewmat, K)
 
   def splat(
     self, gaussians: splat.Gaussians, viewmat: Viewmats, K: Intrinsics,
@@ -238,6 +253,37 @@ class AvatarModel:
     return getattr(self, name).apply({"params": params[name]}, *given)
 
 
+def from_config(config: Any) -> AvatarModel:
+  """Builds what a config describes.
+
+  Args:
+    config: an experiment's config; its `model` and `precision` count.
+
+  Raises:
+    UserError: if a value is out of range, or a file cannot be read.
+  """
+  given, found = config.model, sizes(config)
+  least = tuple(given.least_opacity)
+  if len(least) != 2 or not all(0 <= x < 1 for x in least):
+    raise UserError(
+      f"model.least_opacity is {least}, expected two numbers of 0 to below 1."
+    )
+  if not 0 <= given.least_scale < found.largest:
+    raise UserError(
+      f"model.least_scale is {given.least_scale}, expected 0 to below "
+      f"{found.largest}, the largest."
+    )
+  return build(
+    found,
+    load_head(given.head),
+    residual_colors=given.residual_colors,
+    least_opacity=least,
+    least_scale=given.least_scale,
+    smooth=given.get("smooth", False),
+    backbone=find_backbone(given.backbone, found),
+  )
+
+
 def build(
   config: networks.AvatarConfig, head: HeadModel, **options: Any
 ) -> AvatarModel:
@@ -274,6 +320,33 @@ def load_head(name: str) -> HeadModel:
   )
 
 
+def sizes(config: Any) -> networks.AvatarConfig:
+  """Sizes of the networks that a config asks for.
+
+  Args:
+    config: `model.networks` ("paper", "middle" or "small"), `model.changes`
+      (fields of `AvatarConfig`), `precision`.
+
+  Raises:
+    UserError: for another name or an unknown field.
+  """
+  names = ("paper", "middle", "small")
+  if config.model.networks not in names:
+    raise UserError(
+      f"model.networks is {config.model.networks!r}, expected one of {names}."
+    )
+  parts = ("encoder", "branch", "renderer")
+  changes = {f"{part}_dtype": config.precision for part in parts}
+  changes |= dict(config.model.changes)
+  known = {field.name for field in dataclasses.fields(networks.AvatarConfig)}
+  if unknown := sorted(changes.keys() - known):
+    raise UserError(
+      f"model.changes has {', '.join(unknown)}, expected fields among "
+      f"{', '.join(sorted(known))}."
+    )
+  return getattr(networks.AvatarConfig, config.model.networks)(**changes)
+
+
 def find_backbone(given: str, config: networks.AvatarConfig) -> str:
   """Where the weights of the encoder's frozen part are.
 
@@ -299,48 +372,6 @@ def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
   return {jax.tree_util.keystr(path): jnp.shape(x) for path, x in leaves}
 
 
-def _at_plane(image: Images, count: int) -> Float[Array, "b 1 n 3"]:
-  """The photo's colours at the points of the plane, which spans its edges."""
-  side = image.shape[1]
-  half = side / (count - 1) / 2
-  box = jnp.array([[-half, -half, side + half, side + half]])
-  boxes = jnp.tile(box, (image.shape[0], 1))
-  found = resample.crop(image, boxes, (count, count))
-  return found.reshape(image.shape[0], 1, count * count, 3)
-
-
-def _corrected(
-  colors: Float[Array, "b 2 n c"], photo: Float[Array, "b 1 n 3"]
-) -> Float[Array, "b 2 n c"]:
-  """Adds the logits of the photo's colours to those of the first channels."""
-  rgb, photo = colors[..., :3], jnp.clip(photo, _MARGIN, 1 - _MARGIN)
-  both, neither = rgb * photo, (1 - rgb) * (1 - photo)
-  return jnp.concatenate([both / (both + neither), colors[..., 3:]], -1)
-
-
 def _joined(x: Float[Array, "b 2 n *rest"]) -> Float[Array, "b m *rest"]:
   """Puts the sheet in front after the one behind."""
   return x.reshape(x.shape[0], 2 * x.shape[2], *x.shape[3:])
-
-
-def depth_colors(
-  depth: Float[Array, "b h w"],
-  alpha: Float[Array, "b h w"],
-  viewmat: Float[Array, "b 4 4"],
-) -> Images:
-  """Depths about the world's origin as colours over black.
-
-  Args:
-    depth: along the cameras' axes, world units.
-    alpha: what is covered of each pixel.
-    viewmat: the cameras.
-
-  Returns:
-    Pictures in [0, 1]; bright is near.
-  """
-  nearer = viewmat[:, 2, 3].reshape(-1, 1, 1) - depth
-  at = (nearer / _DEPTH + 1) / 2
-  stops = jnp.linspace(0, 1, len(_PALETTE))
-  colors = jnp.array(_PALETTE, jnp.float32).T / 255
-  shown = jnp.stack([jnp.interp(at, stops, c) for c in colors], -1)
-  return shown * alpha[..., None]

@@ -166,6 +166,14 @@ def test_command_writes_onnx_that_translates(
   assert y.shape == x.shape and np.abs(y).max() <= 1
 
 
+def _draw(rng: np.random.Generator, path: tuple, shape: tuple) -> jax.Array:
+  """Small numbers; variances are positive."""
+  draw = 0.05 * rng.normal(size=shape)
+  if path[-1].key == "variance":
+    draw = 1 + np.abs(draw)
+  return jnp.asarray(draw, jnp.float32)
+
+
 @pytest.mark.parametrize(
   "experiment", [autoencoder, dcgan_config, r3gan_config, ugatit]
 )
@@ -178,8 +186,11 @@ def test_each_tasks_network_has_its_function(experiment) -> None:
   task, spec = module.build(config), dict.fromkeys(names, picture)
   if config.model.get("conditional", False):
     spec["attributes"] = jax.ShapeDtypeStruct((4, 7), np.float32)
-  state = jax.jit(lambda key: task.init(key, spec))(jax.random.key(0))
-  networks = {**state.params, **state.ema}
+  state = jax.eval_shape(lambda key: task.init(key, spec), jax.random.key(0))
+  rng = np.random.default_rng(0)
+  networks = jax.tree.map_with_path(
+    lambda path, x: _draw(rng, path, x.shape), {**state.params, **state.ema}
+  )
   model = pretrained.Pretrained(config, networks, 0, "a test")
   data, function = export.to_onnx(model)
   kinds = {"autoencoder": ["pictures"], "dcgan": ["latents"]}

@@ -1,4 +1,4 @@
-"""Latent tools on made generators, and the commands on smoke trainings."""
+"""Latent tools on made generators, and the commands on small trainings."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 from chibijax import train
 from chibijax.apps import latent
 from chibijax.apps.cli import app
+from chibijax.core import checkpoint, workdir
 from chibijax.data import characters
+from chibijax.tasks import gan
 from configs import autoencoder, wgan_gp
 
 KEY = jax.random.key(0)
@@ -93,14 +95,33 @@ def test_project_finds_the_latent_of_a_linear_generator() -> None:
 
 
 @pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+  """The workdir of a GAN at step 0, of weights that are draws."""
+  folder = tmp_path_factory.mktemp("gan")
+  config = wgan_gp.get_config("smoke")
+  rng, size = np.random.default_rng(0), config.data.size
+  spec = {"image": jax.ShapeDtypeStruct((8, size, size, 3), np.uint8)}
+  state = jax.eval_shape(lambda k: gan.build(config).init(k, spec), KEY)
+  # Positive, because some are variances.
+  state = jax.tree.map(
+    lambda x: jnp.asarray(np.abs(0.3 * rng.normal(size=x.shape)), x.dtype),
+    state,
+  )
+  workdir.open_workdir(folder, config)
+  with checkpoint.Checkpointer(folder) as checkpoints:
+    checkpoints.save(0, state, {})
+    checkpoints.wait()
+  return folder
+
+
+@pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-  """Workdirs of a GAN and an autoencoder, at their smallest."""
-  root = tmp_path_factory.mktemp("trained")
-  for name, module in (("gan", wgan_gp), ("code", autoencoder)):
-    config = module.get_config("smoke")
-    config.total_steps, config.eval_every = 1, 0
-    train.train(config, root / name)
-  return root
+  """The workdir of an autoencoder, at its smallest."""
+  folder = tmp_path_factory.mktemp("code")
+  config = autoencoder.get_config("smoke")
+  config.total_steps, config.eval_every = 1, 0
+  train.train(config, folder)
+  return folder
 
 
 @pytest.fixture(autouse=True)
@@ -120,8 +141,8 @@ def _run(*words) -> str:
   return result.output
 
 
-def test_commands_write_grids(trained, tmp_path) -> None:
-  where = ("--workdir", trained / "gan")
+def test_commands_write_grids(drawn, tmp_path) -> None:
+  where = ("--workdir", drawn)
   grid, saved = tmp_path / "grid.png", tmp_path / "z.npy"
   _run("generate", grid, *where, "--count", 5, "--save", saved)
   assert _size(grid) == (3 * 18 - 2, 2 * 18 - 2)
@@ -138,14 +159,14 @@ def test_commands_write_grids(trained, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-  "name", ["gan", pytest.param("code", marks=pytest.mark.slow)]
+  "kind", ["drawn", pytest.param("trained", marks=pytest.mark.slow)]
 )
-def test_project_command(trained, tmp_path, name: str) -> None:
+def test_project_command(request, tmp_path, kind: str) -> None:
   picture = tmp_path / "picture.png"
   Image.new("RGB", (30, 24), (200, 150, 120)).save(picture)
   out, saved = tmp_path / "found.png", tmp_path / "z.npy"
   text = _run(
-    "project", out, picture, "--workdir", trained / name,
+    "project", out, picture, "--workdir", request.getfixturevalue(kind),
     "--steps", 2, "--save", saved,
   )  # fmt: skip
   assert "Distance" in text and np.load(saved).shape == (1, 5)
@@ -154,7 +175,7 @@ def test_project_command(trained, tmp_path, name: str) -> None:
 
 @pytest.mark.slow
 def test_codes_of_an_autoencoder_become_normal_draws(trained) -> None:
-  space = latent.load(trained / "code")
+  space = latent.load(trained)
   source = characters.LabelledChibis(16, seed=0, examples=64, cutout=(255,) * 3)
   images = np.stack([source.load(i)["image"] for i in range(64)])
   z = space.encode(jnp.asarray(images, jnp.float32) / 127.5 - 1)
@@ -170,8 +191,8 @@ def test_codes_of_an_autoencoder_become_normal_draws(trained) -> None:
     (["breed", "1", "--mutation", "3"], "between 0 and 1"),
   ],
 )
-def test_mistakes_are_sentences(trained, tmp_path, words, sentence) -> None:
+def test_mistakes_are_sentences(drawn, tmp_path, words, sentence) -> None:
   words = [words[0], str(tmp_path / "x.png"), *words[1:]]
-  words += ["--workdir", str(trained / "gan")]
+  words += ["--workdir", str(drawn)]
   result = CliRunner().invoke(app, words)
   assert result.exit_code == 2 and sentence in result.output

@@ -46,7 +46,13 @@ def test_notebook_is_valid_short_and_without_outputs(name):
     compile("".join(cell["source"]), name, "exec")
 
 
-def run(name, folder):
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+  """Where one notebook finds what another one compiled."""
+  return tmp_path_factory.mktemp("compiled")
+
+
+def run(name, folder, compiled):
   """Runs a notebook's cells as one program, as small as they get."""
   text = make.expand(SCRIPTS[name])
   code = "\n".join(body for kind, body in make.cells(text) if kind == "code")
@@ -54,6 +60,8 @@ def run(name, folder):
     notebook.SMOKE: str(folder),
     "JAX_PLATFORMS": "cpu",
     "JAX_NUM_CPU_DEVICES": "1",
+    "JAX_COMPILATION_CACHE_DIR": str(compiled),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
     "PYTHONPATH": str(ROOT),
   }
   done = subprocess.run(
@@ -70,23 +78,25 @@ def run(name, folder):
   return done.stdout + done.stderr
 
 
-def test_training_shows_its_grid_and_goes_on_where_it_stopped(tmp_path):
-  first = run("train_cyclegan_tpu", tmp_path)
+def test_training_shows_its_grid_and_goes_on_where_it_stopped(
+  tmp_path, compiled
+):
+  first = run("train_cyclegan_tpu", tmp_path, compiled)
   grids = sorted((tmp_path / "cyclegan" / "samples").glob("*.png"))
   assert str(grids[-1]) in first
-  assert "Nothing to do" in run("train_cyclegan_tpu", tmp_path)
+  assert "Nothing to do" in run("train_cyclegan_tpu", tmp_path, compiled)
 
 
-def test_avatars_of_the_astronaut(tmp_path):
+def test_avatars_of_the_astronaut(tmp_path, compiled):
   pytest.importorskip("skimage")
-  told = run("photo_to_avatar", tmp_path)
+  told = run("photo_to_avatar", tmp_path, compiled)
   for name in ("drawn", "toon", "ink"):
     path = tmp_path / "avatars" / f"{name}.png"
     assert path.is_file() and str(path) in told
 
 
-def test_scaling_prints_time_and_memory(tmp_path):
-  told = run("scaling_on_one_chip", tmp_path)
+def test_scaling_prints_time_and_memory(tmp_path, compiled):
+  told = run("scaling_on_one_chip", tmp_path, compiled)
   assert " images/s, " in told and " GiB" in told
 
 

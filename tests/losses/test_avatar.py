@@ -57,6 +57,17 @@ def test_perceptual_term_is_optional() -> None:
   np.testing.assert_allclose(terms["l1"], 0.25)
 
 
+def test_uncovered_compares_where_something_covers() -> None:
+  target = jax.random.uniform(jax.random.key(3), (1, 4, 4, 3))
+  alpha = jnp.zeros((1, 4, 4)).at[0, :2].set(0.5)
+  right = 0.5 * target.at[0, 2:].set(0)
+  np.testing.assert_allclose(avatar.uncovered(right, alpha, target), 0)
+  wrong = right.at[0, :2].add(0.1)
+  np.testing.assert_allclose(
+    avatar.uncovered(wrong, alpha, target), 0.05, rtol=1e-5
+  )
+
+
 def test_nearest_is_exact_where_the_fast_form_is_not() -> None:
   rng = np.random.default_rng(0)
   # Far from the origin, targets that differ in their last digits: |a|^2 - 2ab

@@ -63,14 +63,14 @@ def test_released_networks_give_what_pytorch_gives(released) -> None:
   clean = avatar.build(
     dataclasses.replace(config, legacy=False), golden.VERTICES
   )
-  clean_lift = clean["lifting"].apply(
+  clean_lift = jax.jit(clean["lifting"].apply)(
     {"params": params["lifting"]}, found["in/plane"], code
   )
   different = [
     k for k, v in clean_lift.items() if np.abs(v - lifted[k]).max() > 1e-3
   ]
   assert sorted(different) == ["colors", "quats"]
-  clean_moved = clean["expression"].apply(
+  clean_moved = jax.jit(clean["expression"].apply)(
     {"params": params["expression"]}, found["out/first"], code
   )
   lengths = np.linalg.norm(clean_moved["quats"], axis=-1)
@@ -199,10 +199,32 @@ def test_small_networks_fit_together(tiny) -> None:
   # The two pictures differ, and so do the sides of the plane.
   assert np.abs(plane[0] - plane[1]).max() > 1e-3
   assert np.abs(lifted["lift"][:, 0] - lifted["lift"][:, 1]).max() > 1e-4
-  eager = run(params, image)
+
+
+@pytest.mark.parametrize(
+  "name",
+  ["lifting", "expression"]
+  + [pytest.param(n, marks=pytest.mark.slow) for n in ("encoder", "renderer")],
+)
+def test_eager_equals_jit(tiny, name: str) -> None:
+  config, nets, params = tiny
+  shapes = {
+    "lifting": (config.plane, config.plane, config.features),
+    "expression": (config.global_width,),
+    "encoder": (config.size, config.size, 3),
+    "renderer": (config.size, config.size, 32),
+  }
+  draws = np.random.default_rng(1)
+  given = [jnp.asarray(draws.uniform(size=(2, *shapes[name])), jnp.float32)]
+  if name in ("lifting", "expression"):
+    given.append(avatar.direction_code(jnp.eye(3)[:2]))
+  variables = {"params": params[name]}
+  made = jax.jit(nets[name].apply)(variables, *given)
   # Sums in another order.
   jax.tree.map(
-    functools.partial(np.testing.assert_allclose, atol=2e-5), made, eager
+    functools.partial(np.testing.assert_allclose, atol=2e-5),
+    made,
+    nets[name].apply(variables, *given),
   )
 
 

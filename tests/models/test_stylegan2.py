@@ -7,6 +7,7 @@ import pytest
 
 from chibijax.models import stylegan2, stylegan2_layers
 from chibijax.ops import blur
+from tests.models import avatar_golden as golden
 
 KEY = jax.random.key(3)
 
@@ -123,8 +124,9 @@ def test_formats_labels_and_styles() -> None:
     widths, style=5, depth=1, embedding=2, low=1, dtype=jnp.bfloat16
   )
   z = jax.random.normal(KEY, (2, 4))
-  variables = jax.jit(generator.init)(KEY, z, labels)
-  assert {x.dtype for x in jax.tree.leaves(variables)} == {np.dtype("float32")}
+  shapes = jax.eval_shape(generator.init, KEY, z, labels)
+  assert {x.dtype for x in jax.tree.leaves(shapes)} == {np.dtype("float32")}
+  variables = {"params": golden.draw(generator, z, labels)}
 
   @jax.jit
   def make(z, labels):
@@ -134,11 +136,16 @@ def test_formats_labels_and_styles() -> None:
   assert image.shape == (2, 8, 8, 3) and image.dtype == jnp.float32
   # The length of a latent says nothing; its labels do.
   np.testing.assert_allclose(make(3 * z, labels), image, atol=2e-2)
-  w = generator.apply(variables, z, -labels, method="map")
-  other = generator.apply(variables, z, labels, method="map")
+
+  @jax.jit
+  def style(labels):
+    return generator.apply(variables, z, labels, method="map")
+
+  w, other = style(-labels), style(labels)
   assert w.shape == (2, 5) and float(jnp.abs(w - other).max()) > 1e-3
   disc = stylegan2.Discriminator(widths, embedding=2, low=1, dtype=jnp.bfloat16)
-  scores = jax.jit(disc.init_with_output)(KEY, image, labels)[0]
+  params = golden.draw(disc, image, labels)
+  scores = jax.jit(disc.apply)({"params": params}, image, labels)
   assert scores.shape == (2,) and scores.dtype == jnp.float32
 
 

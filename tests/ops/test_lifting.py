@@ -9,6 +9,9 @@ from chibijax.ops import camera, lifting
 SIZE, COUNT = (128, 96), 5
 
 
+_plane = jax.jit(lifting.plane, static_argnums=(2, 3))
+
+
 def _camera() -> tuple[jax.Array, jax.Array]:
   eye = jnp.array([[2.0, 1.0, 9.0], [-3.0, -0.5, 8.0]])
   # The origin lies off the picture's middle.
@@ -20,9 +23,7 @@ def _camera() -> tuple[jax.Array, jax.Array]:
 
 def test_plane_fills_the_picture_through_the_origin() -> None:
   view, K = _camera()
-  points, normal = jax.jit(lambda v, k: lifting.plane(v, k, SIZE, COUNT))(
-    view, K
-  )
+  points, normal = _plane(view, K, SIZE, COUNT)
   assert points.shape == (2, COUNT**2, 3) and normal.shape == (2, 3)
   # Across the view axis, through the origin.
   along = np.einsum("bni,bi->bn", points, normal)
@@ -49,7 +50,7 @@ def test_plane_is_the_published_one() -> None:
   view, K = camera.from_pytorch3d(
     jnp.float32(R), jnp.float32(T), 12.0, (512, 512)
   )
-  points, normal = lifting.plane(view, K, (512, 512), COUNT)
+  points, normal = _plane(view, K, (512, 512), COUNT)
   np.testing.assert_allclose(normal, R @ [0, 0, 1], atol=1e-6)
   centre = -R @ T
   distance = abs(centre @ R @ [0, 0, 1])
@@ -62,9 +63,10 @@ def test_plane_is_the_published_one() -> None:
 
 
 def test_lifted_points_leave_the_plane_both_ways() -> None:
-  points, normal = lifting.plane(*_camera(), SIZE, COUNT)
+  points, normal = _plane(*_camera(), SIZE, COUNT)
   amount = jax.random.uniform(jax.random.key(0), (2, 2, COUNT**2))
-  lifted = lifting.lift(points, normal, amount)
+  lifted = jax.jit(lifting.lift)(points, normal, amount)
+  points, normal, amount = map(np.asarray, (points, normal, amount))
   behind, front = np.split(np.asarray(lifted), 2, axis=1)
   for side, sign, k in ((behind, 1, 0), (front, -1, 1)):
     expected = points + sign * amount[:, k, :, None] * normal[:, None]

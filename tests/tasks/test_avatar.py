@@ -20,7 +20,7 @@ from chibijax.core.types import Axis, TrainState, spec_of
 from chibijax.errors import UserError
 from chibijax.heads.model import HeadModel
 from chibijax.ops import camera
-from chibijax.tasks import avatar, avatar_model
+from chibijax.tasks import avatar, avatar_model, avatar_parts
 from configs import gagavatar
 
 KEY = jax.random.key(5)
@@ -94,12 +94,17 @@ def _small_head() -> HeadModel:
 
 @functools.lru_cache(maxsize=2)
 def _task(axis: str | None = None) -> avatar.Avatar:
-  # Large Gaussians, so that all of them are seen; no noise, which is a shard's.
-  config = _config(**{"model.noise": False, "optim.clip": 0.0, "ema": 0.9})
+  # Large Gaussians, so that all of them are seen; no noise, which is a shard's;
+  # no loss of vertices alone, which stops gradients.
+  changes = {"model.noise": False, "loss.vertices": 0.0, "optim.clip": 0.0}
+  config = _config(**changes, ema=0.9)
   config.model.changes.largest = 0.5
   task = avatar.build(config, Axis(axis))
   model = avatar_model.build(
-    task.model.config, _small_head(), residual_colors=True, least_opacity=0.01
+    task.model.config,
+    _small_head(),
+    residual_colors=True,
+    least_opacity=(0.01, 0.1),
   )
   return dataclasses.replace(task, model=model, stride=1)
 
@@ -217,7 +222,7 @@ def test_scene_is_what_is_fixed_and_what_moves() -> None:
 
 def test_lifted_colors_begin_with_the_photo() -> None:
   image = _batch()["source"] / 255
-  photo = avatar_model._at_plane(image, 8)
+  photo = avatar_parts.at_plane(image, 8)
   # The second point of the first row lies a seventh of the way across.
   x = 16 / 7 - 0.5
   expected = image[:, 0, 1] * (2 - x) + image[:, 0, 2] * (x - 1)
@@ -225,7 +230,7 @@ def test_lifted_colors_begin_with_the_photo() -> None:
   np.testing.assert_allclose(photo[:, 0, 1], expected / 2, atol=1e-5)
   # A correction of 0 in logits is 0.5; features are left alone.
   colors = jnp.full((4, 2, 64, 5), 0.5)
-  made = avatar_model._corrected(colors, photo)
+  made = avatar_parts.corrected(colors, photo)
   for side in (0, 1):
     np.testing.assert_allclose(
       made[:, side, :, :3], jnp.clip(photo[:, 0], 0.01, 0.99), atol=1e-6
@@ -271,9 +276,9 @@ def test_metrics_of_each_picture() -> None:
 def test_depth_is_bright_where_it_is_near() -> None:
   depth = jnp.array([[[9.0, 10.0, 11.0]]])
   view = jnp.eye(4).at[2, 3].set(10.0)[None]
-  shown = avatar_model.depth_colors(depth, jnp.ones((1, 1, 3)), view)[0, 0]
+  shown = avatar_parts.depth_colors(depth, jnp.ones((1, 1, 3)), view)[0, 0]
   assert float(shown[0].sum()) > float(shown[1].sum()) > float(shown[2].sum())
-  hidden = avatar_model.depth_colors(depth, jnp.zeros((1, 1, 3)), view)
+  hidden = avatar_parts.depth_colors(depth, jnp.zeros((1, 1, 3)), view)
   np.testing.assert_array_equal(hidden, 0)
 
 
@@ -345,7 +350,7 @@ def test_smoke_run_trains_and_judges(uninterrupted) -> None:
   lines = _lines(folder, "train")
   assert sorted(lines) == list(range(1, STEPS + 1))
   for line in lines.values():
-    assert {"loss/total", "loss/lifting"} <= line.keys()
+    assert {"loss/total", "loss/lifting", "loss/vertices"} <= line.keys()
     assert np.isfinite([v for k, v in line.items() if k != "kind"]).all()
   judged = _lines(folder, "eval")[STEPS]
   for who in ("", "copy_", "coarse_", "reconstruction_"):
@@ -394,6 +399,8 @@ def test_resume_is_bitwise(
     ({"loss.lifting": -1.0}, r"loss\.l1, box"),
     ({"loss.lifting_stride": 0}, "lifting_stride at least 1"),
     ({"ema": 1.0}, "ema is 1.0"),
+    ({"model.least_opacity": (0.0, 1.0)}, "two numbers of 0 to below 1"),
+    ({"model.least_scale": 0.05}, "below 0.05, the largest"),
     ({"optim.decay_to": 0.0}, r"optim\.decay_to"),
   ],
 )

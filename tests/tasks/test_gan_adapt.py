@@ -1,5 +1,6 @@
 """Few-shot adaptation: resume, what is frozen, what is learnt and kept."""
 
+import dataclasses
 import functools
 import pathlib
 
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chibijax import train
 from chibijax.apps import latent
 from chibijax.core import checkpoint, warm_start, workdir
 from chibijax.core.types import TrainState, inference_params, spec_of
@@ -19,9 +19,11 @@ from chibijax.losses import correspondence
 from chibijax.tasks import gan, gan_adapt
 from configs import cyclegan, r3gan
 from configs import gan_adapt as adapt_config
+from tests.tasks import resume
 
 KEY = jax.random.key(3)
 GREEN = (40, 200, 90)
+STEPS = 60
 
 
 @functools.lru_cache
@@ -41,11 +43,15 @@ def _batch(rows: int = 4) -> dict:
   return {"image": jnp.asarray(np.clip(x, 0, 255).astype(np.uint8))}
 
 
+def _spec() -> dict:
+  return spec_of(_batch())
+
+
 @functools.lru_cache
 def _first() -> TrainState:
   """A GAN whose weights are draws, but for the last layer's size."""
   task = gan.build(_source_config())
-  return jax.jit(lambda k: task.init(k, spec_of(_batch())))(KEY)
+  return jax.jit(lambda k: task.init(k, _spec()))(KEY)
 
 
 @pytest.fixture(scope="module")
@@ -76,40 +82,47 @@ def _config(run, pictures="", **changes) -> ml_collections.ConfigDict:
   return config
 
 
-def _bits(state: TrainState) -> list[bytes]:
-  return [np.asarray(x).tobytes() for x in jax.tree.leaves(state)]
+@pytest.fixture(scope="module")
+def held(run, pictures, tmp_path_factory) -> tuple[pathlib.Path, TrainState]:
+  """The workdir and the last state of a training on the pictures' hue."""
+  folder = tmp_path_factory.mktemp("held")
+  moved = run.with_name("moved")
+  config = _learning(_config(run, pictures))
+  try:
+    # What a begun run needs of the other is in its own folder.
+    state, lines = resume.check(
+      config, folder, first=STEPS - 3, between=lambda: run.rename(moved)
+    )
+  finally:
+    if moved.exists():
+      moved.rename(run)
+  assert all("loss/consistency" in line for line in lines)
+  return folder, state
 
 
-def test_training_resumes_bitwise_without_its_source(
-  run, pictures, tmp_path, monkeypatch
-) -> None:
-  config = _config(run, pictures)
-  whole = train.train(config, tmp_path / "whole")
-  assert whole.finished and int(whole.state.step) == 6
-  with monkeypatch.context() as patch:
-    patch.setattr(train.parallel.StopSignal, "reached", lambda self, n: n == 3)
-    part = train.train(config, tmp_path / "part")
-  assert not part.finished
-  # What a begun run needs of the other is in its own folder.
-  moved = run.rename(run.with_name("moved"))
-  resumed = train.train(config, tmp_path / "part")
-  assert _bits(resumed.state) == _bits(whole.state)
-  lines = (tmp_path / "whole" / "metrics.jsonl").read_text()
-  assert "NaN" not in lines and '"loss/consistency"' in lines
+def test_training_resumes_without_its_source(held) -> None:
   # The commands know it for a generator.
-  space = latent.load(tmp_path / "whole")
+  space = latent.load(held[0])
   assert space.pictures(space.draw(0, 2)).shape == (2, 8, 8, 3)
-  moved.rename(run)
 
 
-def _adapted(steps: int, **changes) -> tuple[gan_adapt.GanAdapt, TrainState]:
-  """A state after some steps on one hue, all compiled once."""
-  config = _config("a run", **changes)
+def _learning(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+  config.total_steps, config.least_order = STEPS, -1.0
   config.optim.lr = 5e-3
+  return config
+
+
+def _task(**changes) -> gan_adapt.GanAdapt:
+  config = _learning(_config("a run", **changes))
   with config.unlocked():
     config.source = _source_config()
-  task = gan_adapt.build(config)
-  source = _first()
+  return gan_adapt.build(config)
+
+
+def _fine_tuned() -> TrainState:
+  """A state after as many steps of plain fine-tuning, all compiled once."""
+  free = {"loss.consistency": 0.0, "freeze.gen": (), "freeze.disc": ()}
+  task, source = _task(**free, **{"augment.name": "none"}), _first()
   state = TrainState(
     step=jnp.int32(0),
     params=dict(source.params),
@@ -122,11 +135,11 @@ def _adapted(steps: int, **changes) -> tuple[gan_adapt.GanAdapt, TrainState]:
   )
   state = task.adopt(state, source.params, source.ema)
   step = jax.jit(task.train_step)
-  for i in range(steps):
+  for i in range(STEPS):
     state, metrics = step(state, _batch(), jax.random.fold_in(KEY, i))
   assert step._cache_size() == 1
   assert all(np.isfinite(float(v)) for v in metrics.values())
-  return task, state
+  return state
 
 
 def _hue(pictures) -> float:
@@ -137,31 +150,50 @@ def _hue(pictures) -> float:
   return float(np.arccos(cosine))
 
 
-def test_hue_is_learnt_and_order_kept_better_than_by_fine_tuning() -> None:
+def test_hue_is_learnt_and_order_kept_better_than_by_fine_tuning(held) -> None:
   z = jax.random.normal(jax.random.key(9), (24, 5))
-  plain = {"loss.consistency": 0.0, "freeze.gen": (), "freeze.disc": ()}
-  plain |= {"augment.name": "none"}
-  found = {}
-  for name, changes in (("held", {}), ("plain", plain)):
-    task, state = _adapted(60, **changes, **{"least_order": -1.0})
-    before = task.generate(state.extra["source"], z)
-    after = task.generate(inference_params(state), z)
+  found, generate = {}, jax.jit(_task().generate)
+  for name, state in (("held", held[1]), ("plain", _fine_tuned())):
+    before = generate(state.extra["source"], z)
+    after = generate(inference_params(state), z)
     assert _hue(after) < 0.5 * _hue(before), name
     found[name] = float(correspondence.order_kept(before, after))
   assert found["held"] > found["plain"] + 0.05, found
 
 
-def test_what_is_frozen_stays_and_a_lost_order_stops() -> None:
-  task, state = _adapted(3, least_order=1.0)
+def test_what_is_frozen_stays(held) -> None:
+  state = held[1]
   first = state.extra["source"]["gen"]
-  assert bool(state.extra["stopped"])
   for name, stays in (("mixing", True), ("block_1_0", False)):
     pairs = zip(
       jax.tree.leaves(first[name]), jax.tree.leaves(state.params["gen"][name])
     )
     assert all(np.array_equal(a, b) for a, b in pairs) == stays, name
-  out = jax.jit(task.eval_step)(state, _batch(), KEY)
+  out = jax.eval_shape(_task().eval_step, state, _batch(), KEY)
   assert "image/given" in out and "image/sample_2_now" in out
+
+
+def test_a_lost_order_stops() -> None:
+  task = dataclasses.replace(_task(), least_order=0.5)
+  advance = jax.jit(task._unless_stopped)
+  state = TrainState(
+    step=jnp.int32(0),
+    params={"gen": jnp.zeros(2)},
+    opt={"gen": jnp.zeros(2)},
+    ema={"gen": jnp.zeros(2)},
+    extra={"order": jnp.ones(()), "stopped": jnp.zeros((), bool)},
+  )
+  # The mean of 0.9 times itself and 0.1 times the order passes 0.5 at once.
+  for order, stopped, moved in ((0.9, 0, 1), (-5.0, 1, 2), (1.0, 1, 2)):
+    step = state.params["gen"] + 1
+    new = state.replace(
+      params={"gen": step}, opt={"gen": step}, ema={"gen": step}
+    )
+    state, metrics = advance(state, new, {"order": jnp.float32(order)})
+    assert float(metrics["stopped"]) == stopped
+    for tree in (state.params, state.opt, state.ema):
+      np.testing.assert_array_equal(tree["gen"], moved)
+  assert int(state.step) == 3 and bool(state.extra["stopped"])
 
 
 @pytest.mark.parametrize(
@@ -193,7 +225,7 @@ def test_a_start_from_nothing_or_another_task_is_said(run, tmp_path) -> None:
     gan_adapt.build(config)
   config = warm_start.resolve(_config(run, **{"freeze.disc": ("",)}), "nowhere")
   with pytest.raises(UserError, match="names every layer"):
-    gan_adapt.build(config).init(KEY, spec_of(_batch()))
+    jax.eval_shape(lambda k: gan_adapt.build(config).init(k, _spec()), KEY)
 
 
 def test_any_task_may_start_from_another() -> None:

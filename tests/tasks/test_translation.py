@@ -51,29 +51,35 @@ def _first_state() -> TrainState:
   return jax.jit(lambda k: task.init(k, spec_of(_batch())))(KEY)
 
 
-@functools.lru_cache(maxsize=1)
-def _jit_step():
-  """The step on four devices, its state donated; an EMA and a jitter."""
-  mesh = jax.make_mesh(
-    (4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
-  )
-  rows = jax.NamedSharding(mesh, jax.P("data"))
-  whole = jax.NamedSharding(mesh, jax.P())
-  task = translation.build(_config(**PARALLEL))
-  train = jax.jit(task.train_step, donate_argnums=0, out_shardings=whole)
+def _placed(mode: str):
+  """The step on four devices and the first state, donated, where it belongs."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(parallel, "_MIN_SPLIT", 64)
+    placement = parallel.make_placement(mode, 4)
+    task = translation.build(_config(**PARALLEL), placement.axis)
+    first = jax.tree.map(
+      jax.device_put, _first_state(), placement.shardings(_first_state())
+    )
+    first = jax.tree.map(jnp.copy, first)
+    compiled = placement.compile_step(
+      task.train_step, first, spec_of(_batch()), KEY
+    )
 
   def step(state, batch, key):
-    return train(state, jax.device_put(batch, rows), key)
+    return compiled(state, placement.put(batch), placement.replicate(key))
 
-  return step, train, whole
+  return step, first, compiled
 
 
 @functools.lru_cache(maxsize=1)
-def _jit_run() -> list[tuple[TrainState, dict]]:
-  step, _, whole = _jit_step()
-  return _steps(
-    step, jax.device_put(jax.tree.map(jnp.copy, _first_state()), whole)
-  )
+def _global_run() -> list[tuple[TrainState, dict]]:
+  """Of the whole batch at once, whose parameters are split; `fsdp`."""
+  step, first, _ = _placed("fsdp")
+  kernels = jax.tree.leaves(first.params["disc_a"])
+  assert any(not x.sharding.is_fully_replicated for x in kernels)
+  run = _steps(step, first)
+  assert all(x.is_deleted() for x in jax.tree.leaves(first))
+  return run
 
 
 def _check_exchange(text: str, state: TrainState) -> None:
@@ -87,34 +93,20 @@ def _check_exchange(text: str, state: TrainState) -> None:
 
 
 @pytest.mark.parametrize(
-  "mode", ["jit", "fsdp", pytest.param("pmap", marks=pytest.mark.slow)]
+  "mode", ["jit", pytest.param("pmap", marks=pytest.mark.slow)]
 )
-def test_every_mode_equals_the_global_view(
-  mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  monkeypatch.setattr(parallel, "_MIN_SPLIT", 64)
-  placement = parallel.make_placement(mode, 4)
-  task = translation.build(_config(**PARALLEL), placement.axis)
-  first = jax.tree.map(
-    jax.device_put, _first_state(), placement.shardings(_first_state())
-  )
-  first = jax.tree.map(jnp.copy, first)
-  compiled = placement.compile_step(
-    task.train_step, first, spec_of(_batch()), KEY
-  )
+def test_shards_equal_the_global_view(mode: str) -> None:
+  step, first, compiled = _placed(mode)
   if mode == "jit":
     _check_exchange(compiled.text(), first)
-  kernel = first.params["disc_a"]
-  split = [not x.sharding.is_fully_replicated for x in jax.tree.leaves(kernel)]
-  assert any(split) == (mode == "fsdp")
-
-  def step(state, batch, key):
-    return compiled(state, placement.put(batch), placement.replicate(key))
-
+  kernels = jax.tree.leaves(first.params["disc_a"])
+  assert all(x.sharding.is_fully_replicated for x in kernels)
   run = _steps(step, first)
-  for (_, ours), (_, theirs) in zip(run, _jit_run()):
+  # Donated, unless by pmap.
+  assert all(x.is_deleted() == (mode == "jit") for x in jax.tree.leaves(first))
+  for (_, ours), (_, theirs) in zip(run, _global_run()):
     assert ours == pytest.approx(theirs, rel=1e-3)
-  state, expected = run[-1][0], _jit_run()[-1][0]
+  state, expected = run[-1][0], _global_run()[-1][0]
   # Sums in another order; Adam then scales a rounding-sized gradient up to a
   # whole step of 2e-4, in either direction, three times.
   for ours, theirs in zip(
@@ -134,7 +126,7 @@ def test_microbatches_change_only_the_rounding() -> None:
   task = translation.build(_config(microbatches=2, **PARALLEL))
   key = jax.random.fold_in(KEY, 0)
   state, metrics = jax.jit(task.train_step)(_first_state(), _batch(), key)
-  expected, losses = _jit_run()[0]
+  expected, losses = _global_run()[0]
   assert {k: float(v) for k, v in metrics.items()} == pytest.approx(
     losses, rel=1e-4
   )
@@ -151,7 +143,7 @@ def test_microbatches_change_only_the_rounding() -> None:
 
 
 def test_state_after_three_steps() -> None:
-  run, first = _jit_run(), _first_state()
+  run, first = _global_run(), _first_state()
   state = run[-1][0]
   assert int(state.step) == 3
   assert set(state.params) == {"gen_ab", "gen_ba", "disc_a", "disc_b"}
@@ -173,7 +165,7 @@ def test_state_after_three_steps() -> None:
 
 
 def test_ema_follows_its_definition() -> None:
-  first, after = _first_state(), _jit_run()[0][0]
+  first, after = _first_state(), _global_run()[0][0]
   for name in translation.GENERATORS:
     expected = jax.tree.map(
       lambda old, new: 0.9 * np.asarray(old) + 0.1 * new,
@@ -191,7 +183,7 @@ def test_ema_follows_its_definition() -> None:
 
 def test_pool_holds_fakes_from_before_the_update() -> None:
   task = translation.build(_config())
-  first, after = _first_state(), _jit_run()[0][0]
+  first, after = _first_state(), _global_run()[0][0]
   photos = _augmented_photos(task)
   translate = jax.jit(lambda p: task.translate(p, photos, "a2b"))
   stored = after.extra["pool_b"].images[:4]
@@ -207,16 +199,6 @@ def _augmented_photos(task) -> jax.Array:
   return augment.photometric(
     key, image.to_float(_batch()["image_a"]), brightness=0.2
   )
-
-
-def test_state_is_donated_and_step_compiles_once() -> None:
-  _jit_run()
-  step, train, whole = _jit_step()
-  state = jax.device_put(jax.tree.map(jnp.copy, _first_state()), whole)
-  before = jax.tree.leaves(state)
-  state, _ = step(state, _batch(), KEY)
-  assert all(x.is_deleted() for x in before)
-  assert train._cache_size() == 1
 
 
 def test_no_pool_and_no_identity() -> None:
