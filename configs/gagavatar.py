@@ -2,7 +2,16 @@
 
 python -m chibijax.main --config=configs/gagavatar.py --workdir=runs/gagavatar
 Variants: `configs/gagavatar.py:middle` (256 px, one GPU), `:small` (128 px,
-  CPU, under an hour), `:smoke` (tests).
+  CPU, minutes), `:smoke` (tests).
+Own clips: --config.data.source_a=head_lmdb --config.data.path_a=FOLDER, with
+  --config.model.head=flame:FILE for the published data.
+Hardware: one GPU of 80 GB and DINOv2's weights (--config.model.backbone=FILE)
+  for the full recipe; 2 to 4 CPU cores for :small.
+Measured: :small, 1,000 steps of 4 pairs, 12 min on 2 threads of a shared CPU,
+  187 MiB of activations: 32 held-out people, self-reenactment at PSNR 20.0 dB,
+  SSIM 0.668, L1 0.048. The source copied: 15.9, 0.514, 0.081; the
+  reconstruction branch alone: 19.8, 0.660, 0.049. No perceptual loss. The full
+  recipe and :middle are not yet trained.
 """
 
 from ml_collections import ConfigDict
@@ -49,7 +58,6 @@ def get_config(variant: str = "") -> ConfigDict:
       "residual_colors": False,
       "least_opacity": (0.0, 0.0),
       "least_scale": 0.0,  # of those at vertices, world units
-      "smooth": False,  # features of vertices begin alike where these are near
       # DINOv2's file, "" to ask the environment, "random" for tests.
       "backbone": "",
       "features": {"network": "vgg16", "weights": ""},
@@ -87,7 +95,6 @@ def _middle(config: ConfigDict) -> None:
     residual_colors=True,
     least_opacity=(0.01, 0.25),
     least_scale=0.02,
-    smooth=True,
   )
   config.loss.update(perceptual=0.0, vertices=0.5)
   config.optim.update(lr=4e-4, b1=0.9)
@@ -114,7 +121,6 @@ def _small(config: ConfigDict) -> None:
     residual_colors=True,
     least_opacity=(0.01, 0.25),
     least_scale=0.02,
-    smooth=True,
   )
   config.model.changes.update(
     widths=(16, 32, 64, 128),

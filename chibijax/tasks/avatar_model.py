@@ -73,8 +73,6 @@ class AvatarModel:
       1/255 they cannot vanish for good. Colours that are not learnt yet are
       best hidden, so that short trainings lose what moves without it.
     least_scale: of the Gaussians at vertices, world units: for the same.
-    smooth: the vertices' learnt features begin as random waves over the head,
-      so that neighbours begin alike, and not as noise; for the same.
     backbone: DINOv2's file, or "random" to draw its parameters; of encoders
       that have one.
   """
@@ -89,7 +87,6 @@ class AvatarModel:
   residual_colors: bool = False
   least_opacity: tuple[float, float] = (0.0, 0.0)
   least_scale: float = 0.0
-  smooth: bool = False
   backbone: str = UNTRAINED
 
   def init(self, key: PRNGKeyArray) -> dict[str, Params]:
@@ -99,13 +96,11 @@ class AvatarModel:
       UserError: if DINOv2's file cannot be read or holds another size.
     """
     nets = networks.init(self.config, len(self.head.template), key)
-    if self.smooth:
-      base = parts.waves(key, self.head.template, self.config.base)
-      nets["expression"] = {**nets["expression"], "base": base}
     if BACKBONE in nets["encoder"] and self.backbone != UNTRAINED:
       # Weights are constants, also where the first state is being traced.
       with jax.ensure_compile_time_eval():
         _, found = vit_weights.load_dinov2(self.backbone)
+        found = jax.tree.map(jnp.asarray, found)
       wanted = nets["encoder"][BACKBONE]
       if _shapes(found) != _shapes(wanted):
         raise UserError(
@@ -279,7 +274,6 @@ def from_config(config: Any) -> AvatarModel:
     residual_colors=given.residual_colors,
     least_opacity=least,
     least_scale=given.least_scale,
-    smooth=given.get("smooth", False),
     backbone=find_backbone(given.backbone, found),
   )
 

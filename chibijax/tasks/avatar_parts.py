@@ -1,16 +1,10 @@
 """Array functions of the avatar task that are not in the paper's networks."""
 
-import math
-
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from chibijax.heads.model import AnyArray
 from chibijax.ops import resample
 
-# Standard deviation of the waves' numbers, radians per metre.
-_WAVES = 100.0
 # How far the photo's colours are kept from 0 and 1, whose logit is infinite.
 _MARGIN = 0.01
 # Colours of depth, from far to near.
@@ -23,23 +17,6 @@ _PALETTE = (
 )
 # World units before and behind the origin that the palette spans.
 _DEPTH = 0.8
-
-
-def waves(
-  key: PRNGKeyArray, points: Float[AnyArray, "v 3"], count: int
-) -> Float[Array, "v c"]:
-  """Waves of random directions and phases, of variance 1 (Rahimi 2007).
-
-  Args:
-    key: typed PRNG key.
-    points: of a head, metres.
-    count: number of waves, of lengths from about 2 cm on.
-  """
-  keys = jax.random.split(key)
-  ways = jax.random.normal(keys[0], (3, count)) * _WAVES
-  phases = jax.random.uniform(keys[1], (1, count)) * (2 * math.pi)
-  angles = jnp.matmul(jnp.asarray(points), ways, precision="highest") + phases
-  return math.sqrt(2) * jnp.cos(angles)
 
 
 def at_plane(

@@ -100,6 +100,17 @@ def test_scaling_prints_time_and_memory(tmp_path, compiled):
   assert " images/s, " in told and " GiB" in told
 
 
+@pytest.mark.slow
+def test_gaussian_head_moves_and_has_its_page(tmp_path, compiled):
+  pytest.importorskip("skimage")
+  told = run("gaussian_head", tmp_path, compiled)
+  for name in ("chibi0.gif", "chibi1.gif"):
+    path = tmp_path / "gaussian_head" / name
+    assert path.is_file() and str(path) in told
+  page = (tmp_path / "gaussian_head" / "chibi1.html").read_text()
+  assert page.lstrip().startswith("<!")
+
+
 @pytest.mark.parametrize("kind", ["tpu", "gpu"])
 def test_a_missing_accelerator_is_told_loudly(kind, monkeypatch, capsys):
   monkeypatch.delenv(notebook.SMOKE, raising=False)

@@ -147,18 +147,18 @@ def test_gradient_through_the_whole_model() -> None:
     there = first.replace(params=avatar.merge(moved))
     return float(_step()(there, _batch(), KEY)[1]["loss/total"])
 
-  # Along each network's own gradient, and along all of them together. Few
-  # parameters of the encoder matter, and edges of Gaussians count for more.
+  # Along each network's own gradient, and along all of them together, so far
+  # that the loss changes by 6e-5: rounding is 1e-7, and further on edges of
+  # Gaussians, kinks of ReLUs and curvature show.
   for name in (*avatar.NETS, ""):
     ours = {
       group: {k: x * k.startswith(name) for k, x in paths.items()}
       for group, paths in grads.items()
     }
     square = _length(ours) ** 2
-    size = 1e-4 / square
+    size = 3e-5 / square
     slope = (loss(ours, size) - loss(ours, -size)) / (2 * size)
-    tolerance = 0.15 if name == "encoder" else 0.03
-    assert slope == pytest.approx(square, rel=tolerance), name
+    assert slope == pytest.approx(square, rel=0.05), name
 
 
 def test_groups_have_their_learning_rates() -> None:
@@ -243,18 +243,18 @@ def test_backbone_is_read_from_its_file(monkeypatch) -> None:
   config = _config(**{"model.backbone": "dino.pth"})
   config.model.changes.update(changes)
   task, spec = avatar.build(config), spec_of(_batch())
-  drawn = jax.eval_shape(task.model.init, KEY)["encoder"]["backbone"]
+  untrained = dataclasses.replace(task.model, backbone="random")
+  drawn = jax.eval_shape(untrained.init, KEY)["encoder"]["backbone"]
 
   def found(path: str) -> tuple:
     assert path == "dino.pth"
-    # Ones of the right shapes that take no memory.
+    # Any numbers of the right shapes.
     return None, jax.tree.map(
       lambda x: np.broadcast_to(np.float32(1), x.shape), drawn
     )
 
   monkeypatch.setattr(avatar_model.vit_weights, "load_dinov2", found)
-  state = jax.eval_shape(lambda k: task.init(k, spec), KEY)
-  groups = _groups(state.params)
+  groups = jax.eval_shape(lambda k: _groups(task.init(k, spec).params), KEY)
   assert all(k.startswith("encoder/backbone/") for k in groups["frozen"])
   assert not any("backbone" in k for k in groups["normal"])
   drawn = {"norm": drawn["norm"]}
