@@ -6,8 +6,8 @@ Variants: `configs/r3gan.py:labelled` (told what to draw), `:quick` (CPU,
 Then: chibijax generate --workdir=runs/r3gan grid.png
 Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
 Measured: :quick, 32 px, two threads of a busy CPU (load 20 on 4 cores), 2,400
-  steps of 16 pictures in 31 min: KID-squeeze of 1,000 pictures to 1,000 held-out
-  chibis 1.54 [1.43, 1.65]. 5,000 steps more in 49 min (--config.init_from=RUN
+  steps of 16 pictures in 31 min: KID-squeeze of 1,000 pictures to 1,000 chibis
+  held out 1.54 [1.43, 1.65]. 5,000 steps more in 49 min (--config.init_from=RUN
   --config.total_steps=5000 --config.anneal_images=80000): 0.38 [0.34, 0.41],
   docs/r3gan_quick.png. A converged autoencoder's reconstructions: 1.08 [1.02,
   1.14] (benchmarks/quality.py). The full recipe is not yet trained.

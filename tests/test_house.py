@@ -22,6 +22,14 @@ EXPERIMENTS = sorted(
   for path in (ROOT / "configs").glob("*.py")
   if path.stem not in ("__init__", "common")
 )
+# Recipes that need something of the user: a training or weights.
+NEEDS = {
+  **dict.fromkeys(
+    [("gan_adapt", variant) for variant in ("", "quick", "smoke")],
+    "init_from",
+  ),
+  ("avatar", ""): "DINOv2",
+}
 # Imported only where it is installed; the code says what to do without it.
 OPTIONAL = {
   "tensorflow",
@@ -72,9 +80,9 @@ def test_config_is_usable(name: str, tmp_path: pathlib.Path) -> None:
     assert set(config.free) <= set(values)
     Options.of(config.data)
     build = importlib.import_module(f"chibijax.tasks.{config.task}").build
-    if config.task == "gan_adapt":
-      # It says what is missing: the training to start from.
-      with pytest.raises(UserError, match="init_from"):
+    if (config.task, variant) in NEEDS:
+      # It says what is missing.
+      with pytest.raises(UserError, match=NEEDS[config.task, variant]):
         build(config)
     else:
       build(config)

@@ -1,7 +1,7 @@
 """What the notebooks in colab/ share: a start, a config, folders and pictures.
 
-`CHIBIJAX_SMOKE=FOLDER` makes them small enough for tests: they write there, take
-the `:smoke` variants and are content with a CPU.
+`CHIBIJAX_SMOKE=FOLDER` makes them small enough for tests: they write there,
+take the `:smoke` variants and are content with a CPU.
 """
 
 import importlib
