@@ -25,15 +25,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
 from benchmarks import step_parts
+from chibijax.main import CONFIG, WORKDIR
 
-CONFIG = config_flags.DEFINE_config_file(
-  "config", None, "Experiment, such as configs/cyclegan.py:smoke.",
-  lock_config=True,
-)  # fmt: skip
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the report.")
 TOPOLOGY = flags.DEFINE_string(
   "topology", "", "A TPU such as v5e:2x4, or nothing for what is here."
 )

@@ -108,7 +108,10 @@ def test_smoke_training_leaves_what_it_promises(uninterrupted):
   assert steps[-1] == str(STEPS)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+  "number",
+  [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_a_signal_saves_and_resuming_is_bitwise(
   config, tmp_path, monkeypatch, uninterrupted, number
 ):
@@ -140,6 +143,8 @@ def test_a_finished_run_is_left_alone(config, uninterrupted, capsys):
   assert again.finished and "Nothing to do" in capsys.readouterr().err
 
 
+# Of the CycleGAN task as well, and of a regression by default.
+@pytest.mark.slow
 def test_pmap_equals_jit(config, tmp_path, uninterrupted):
   config.parallel = "pmap"
   train.train(config, tmp_path)

@@ -95,6 +95,7 @@ def test_avatars_of_the_astronaut(tmp_path, compiled):
     assert path.is_file() and str(path) in told
 
 
+@pytest.mark.slow
 def test_scaling_prints_time_and_memory(tmp_path, compiled):
   told = run("scaling_on_one_chip", tmp_path, compiled)
   assert " images/s, " in told and " GiB" in told

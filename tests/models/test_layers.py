@@ -85,7 +85,8 @@ def test_bias_before_a_norm_is_inert(transpose: bool) -> None:
   # And the mathematics agrees: adding it before the norm changes nothing.
   conv = convolution.conv_transpose if transpose else convolution.conv
   maps = conv(x, params["kernel"], **({} if transpose else {"padding": 1}))
-  _assert_close(jax.nn.relu(normalization.instance_norm(maps + 3.0)), y)
+  # By no more than their deviation, which would cost the variance its digits.
+  _assert_close(jax.nn.relu(normalization.instance_norm(maps + 0.1)), y)
 
 
 def test_initial_kernels_and_biases() -> None:

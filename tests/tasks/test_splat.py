@@ -131,6 +131,7 @@ def test_resume_is_bitwise(
   assert [k for k in got if got[k] != expected[k]] == []
 
 
+@pytest.mark.slow
 def test_pmap_equals_jit() -> None:
   config = _config()
   mapped = jax.pmap(

@@ -144,7 +144,9 @@ def test_pmap_equals_jit_with_batch_norm_and_dropout() -> None:
     np.testing.assert_allclose(x, y, atol=2e-3 * np.abs(y).max() + 1e-6)
 
 
-@pytest.mark.parametrize("name", ["pix2pix", "cut"])
+@pytest.mark.parametrize(
+  "name", ["pix2pix", pytest.param("cut", marks=pytest.mark.slow)]
+)
 def test_evaluation_and_any_size(name: str) -> None:
   file, changes = MODELS[name]
   config = _config(file, changes)

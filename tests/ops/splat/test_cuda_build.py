@@ -12,6 +12,8 @@ from chibijax.ops.splat import ffi
 from tests.ops.splat import emulated_cuda
 
 
+# CI's installation builds it as well.
+@pytest.mark.slow
 def test_nvcc_builds_a_library_that_loads_without_a_gpu(tmp_path, monkeypatch):
   pytest.importorskip("setuptools")
   package_setup = importlib.import_module("setup")
