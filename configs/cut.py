@@ -63,20 +63,7 @@ def _fastcut(config: ConfigDict) -> None:
 
 def _quick(config: ConfigDict) -> None:
   """64 px on 2 CPU cores, narrower; see `configs/cyclegan.py`."""
-  config.total_steps = 1_600
-  config.log_every = 20
-  config.eval_every = 400
-  config.save_every = 200
-  config.ema = 0.99
-  config.data.update(
-    size=64,
-    load_size=72,
-    batch_size=4,
-    examples=1_000,
-    eval_examples=64,
-    cutout=True,
-    workers=1,
-  )
+  common.small_portraits(config)
   config.model.generator.update(width=32, blocks=4)
   config.model.discriminator.update(width=32)
   config.model.taps = ("input", "down_0", "down_1", "block_0", "block_2")

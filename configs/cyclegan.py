@@ -57,21 +57,7 @@ def _quick(config: ConfigDict) -> None:
   foretells; averaged weights, which hide the last steps' noise; and weaker
   ties to the photo, so that shapes move early.
   """
-  config.total_steps = 1_600
-  config.log_every = 20
-  config.eval_every = 400
-  config.save_every = 200
-  config.ema = 0.99
-  # Each is drawn once, then cached: drawing shares the cores with training.
-  config.data.update(
-    size=64,
-    load_size=72,
-    batch_size=4,
-    examples=1_000,
-    eval_examples=64,
-    cutout=True,
-    workers=1,
-  )
+  common.small_portraits(config)
   config.model.generator.update(width=32, blocks=4)
   config.model.discriminator.update(width=32, layers=3)
   config.model.batch_calls = True

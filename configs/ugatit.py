@@ -69,20 +69,11 @@ def _quick(config: ConfigDict) -> None:
   Both discriminators have a layer less, because the global one needs 96 pixels
   in full; at its full weight the classifier would drown the other losses.
   """
+  common.small_portraits(config)
   config.total_steps = 1_000
-  config.log_every = 20
   config.eval_every = 250
   config.save_every = 250
-  config.ema = 0.99
-  config.data.update(
-    size=64,
-    load_size=72,
-    batch_size=2,
-    examples=500,
-    eval_examples=64,
-    cutout=True,
-    workers=1,
-  )
+  config.data.update(batch_size=2, examples=500)
   config.model.generator.update(width=32, blocks=2)
   config.model.discriminator.update(width=24, local_layers=2, global_layers=4)
   config.model.batch_calls = True

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 DONE = 0
@@ -81,6 +82,29 @@ def hand_to(command: list[str], text: str) -> int:
       "what --dry-run prints."
     )
   return subprocess.run(command, input=text, text=True).returncode
+
+
+def finish(
+  render: Callable[[], str], command: list[str], *, wanted: bool
+) -> int:
+  """Prints what was rendered, or gives it to a scheduler's command.
+
+  Args:
+    render: makes the text; a ValueError of its becomes a sentence.
+    command: see `hand_to`.
+    wanted: whether the command shall have it.
+
+  Returns:
+    The exit code.
+  """
+  try:
+    text = render()
+  except ValueError as error:
+    fail(f"{error}.")
+  if wanted:
+    return hand_to(command, text)
+  print(text, end="")
+  return 0
 
 
 def training_flags(given: list[str]) -> list[str]:

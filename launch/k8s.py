@@ -257,14 +257,8 @@ def parse(argv: list[str]) -> tuple[Spec, bool]:
 def main(argv: list[str]) -> int:
   """Runs the command; returns the exit code."""
   spec, wanted = parse(argv)
-  try:
-    text = render(spec)
-  except ValueError as error:
-    contract.fail(f"{error}.")
-  if not wanted:
-    print(text, end="")
-    return 0
-  return contract.hand_to(["kubectl", "apply", "-f", "-"], text)
+  command = ["kubectl", "apply", "-f", "-"]
+  return contract.finish(lambda: render(spec), command, wanted=wanted)
 
 
 if __name__ == "__main__":

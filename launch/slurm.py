@@ -224,16 +224,16 @@ def parse(argv: list[str]) -> tuple[Spec, bool]:
 def main(argv: list[str]) -> int:
   """Runs the command; returns the exit code."""
   spec, wanted = parse(argv)
-  try:
-    script = render(spec)
-  except ValueError as error:
-    contract.fail(f"{error}.")
-  if not wanted:
-    print(script, end="")
-    return 0
-  # SLURM opens the log before the script runs.
-  os.makedirs(contract.value(list(spec.flags), "workdir") or "", exist_ok=True)
-  return contract.hand_to(["sbatch"], script)
+
+  def script() -> str:
+    text = render(spec)
+    if wanted:
+      # SLURM opens the log before the script runs.
+      workdir = contract.value(list(spec.flags), "workdir") or ""
+      os.makedirs(workdir, exist_ok=True)
+    return text
+
+  return contract.finish(script, ["sbatch"], wanted=wanted)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ ALLOWED = {
   "core": set(),
   "ops": set(),
   "artist": set(),
-  "data": {"artist", "heads"},
+  "data": {"artist", "heads", "core.pickle_files"},
   # The reader of weight files: feature networks come from published ones.
   "models": {"ops", "core.weight_files"},
   "losses": {"ops"},

@@ -16,8 +16,8 @@ from chibijax.apps.avatar3d_file import Avatar
 from chibijax.errors import UserError
 from chibijax.heads import model as head_model
 from chibijax.heads.model import HeadModel
-from chibijax.heads.motion import Motion, read_motion
-from chibijax.tasks.avatar_model import WORLD_SCALE, AvatarModel
+from chibijax.heads.motion import WORLD_SCALE, Motion, read_motion
+from chibijax.tasks.avatar_model import AvatarModel
 
 FPS = 25.0
 DEMO_SECONDS = 8.0

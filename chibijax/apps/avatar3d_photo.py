@@ -20,7 +20,7 @@ from chibijax.faces.detection import Detector
 from chibijax.heads import model as head_model
 from chibijax.heads import track
 from chibijax.heads.model import HeadModel
-from chibijax.heads.motion import FOCAL, WORLD_SCALE
+from chibijax.heads.motion import FOCAL, WORLD_SCALE, center
 
 # How much of the picture's height the head has, as in the training's pictures.
 FILL = 0.66
@@ -190,10 +190,10 @@ def home_view(
   """A camera straight in front of the head at rest, and its landmarks."""
   marks = head_model.landmarks(head, np.asarray(head.template))
   low, high = float(marks[8, 1]), float(np.asarray(head.template)[:, 1].max())
-  center = WORLD_SCALE * np.array([0.0, 0.53 * low + 0.47 * high, 0.0])
+  middle = center(low, high)
   view = np.diag([1.0, -1.0, -1.0, 1.0])
   distance = FOCAL * WORLD_SCALE * (high - low) / 2 / FILL
-  view[:3, 3] = np.array([0.0, 0.0, distance]) - view[:3, :3] @ center
+  view[:3, 3] = np.array([0.0, 0.0, distance]) - view[:3, :3] @ middle
   return view.astype(np.float32), WORLD_SCALE * marks.astype(np.float64)
 
 

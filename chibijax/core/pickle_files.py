@@ -45,6 +45,24 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Any:
     data = file.read_bytes()
   except OSError as e:
     raise UserError(f"{file} cannot be read ({e.strerror}).") from e
+  return loads(data, str(file), max_bytes=max_bytes)
+
+
+def loads(data: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> Any:
+  """Reads the bytes of such a file.
+
+  Args:
+    data: all of it.
+    name: what to call it in sentences.
+    max_bytes: archives that claim more are refused.
+
+  Returns:
+    See `read`.
+
+  Raises:
+    UserError: if they are damaged, of another format or ask for anything beyond
+      arrays and plain data.
+  """
   try:
     if data[:4] == b"PK\x03\x04":
       return _archive(data, max_bytes)
@@ -53,7 +71,7 @@ def read(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> Any:
     return _loads(io.BytesIO(data))
   # A damaged pickle makes the unpickler raise anything.
   except Exception as e:
-    raise UserError(f"{file} is not a file of plain arrays ({e}).") from e
+    raise UserError(f"{name} is not a file of plain arrays ({e}).") from e
 
 
 class _Shell:
@@ -87,6 +105,12 @@ class _Dtype(_Shell):
 
 class _Scalar(_Shell):
   """`numpy.core.multiarray.scalar`: a type and bytes."""
+
+  __slots__ = ()
+
+
+class _Buffer(_Shell):
+  """`numpy.core.numeric._frombuffer`: how protocol 5 writes arrays."""
 
   __slots__ = ()
 
@@ -139,6 +163,16 @@ class _Encode(_Call):
     return text.encode("latin1")
 
 
+class _Ordered(_Call):
+  """`collections.OrderedDict`, which dicts have become."""
+
+  __slots__ = ()
+
+  def __new__(cls, pairs: Any = ()) -> dict:
+    """Makes a dict."""
+    return dict(pairs)
+
+
 class _Bytes(_Call):
   """`bytes()`: how protocol 2 writes that there are none."""
 
@@ -157,14 +191,16 @@ _KINDS: dict[tuple[str, str], type[_Shell]] = {
   ("copyreg", "__newobj__"): _Rebuild,
   ("copy_reg", "__newobj__"): _Rebuild,
   ("_codecs", "encode"): _Encode,
+  ("collections", "OrderedDict"): _Ordered,
   ("builtins", "bytes"): _Bytes,
   ("__builtin__", "bytes"): _Bytes,
   ("builtins", "object"): _Object,
   ("__builtin__", "object"): _Object,
 }
-for _package in ("numpy.core.multiarray", "numpy._core.multiarray"):
-  _KINDS[_package, "_reconstruct"] = _Rebuild
-  _KINDS[_package, "scalar"] = _Scalar
+for _package in ("numpy.core", "numpy._core"):
+  _KINDS[f"{_package}.multiarray", "_reconstruct"] = _Rebuild
+  _KINDS[f"{_package}.multiarray", "scalar"] = _Scalar
+  _KINDS[f"{_package}.numeric", "_frombuffer"] = _Buffer
 _SPARSE = ("csc_matrix", "csr_matrix", "coo_matrix", "csc_array", "csr_array")
 
 
@@ -227,6 +263,9 @@ def _plain(value: Any, depth: int) -> Any:
   if isinstance(value, _Scalar):
     dtype, data = value.args
     return _filled((), _dtype(dtype), False, _bytes(data))[()]
+  if isinstance(value, _Buffer):
+    data, dtype, shape, order = value.args
+    return _filled(shape, _dtype(dtype), order == "F", _bytes(data))
   if isinstance(value, _Sparse):
     return _dense(value, depth)
   if isinstance(value, _Chumpy):

@@ -15,15 +15,16 @@ import os
 import pathlib
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
+from chibijax.core import pickle_files
 from chibijax.data.sources import DataError
+from chibijax.errors import UserError
 
-FOCAL = 12.0
 # Files of parameters, the first that is there; smoothed over time is better.
 NAMES = ("optim.npz", "smoothed.pkl", "optim.pkl")
 
@@ -60,6 +61,8 @@ _PUBLISHED = {
   "transform": ("transform_matrix", (3, 4)),
 }
 _ARRAYS = tuple(_PUBLISHED)
+# Types of numbers that published parameters have.
+_NUMBERS = ("f2", "f4", "f8", "i4", "i8")
 
 
 def find(folder: pathlib.Path) -> pathlib.Path:
@@ -227,14 +230,6 @@ def transform(
   return np.concatenate([turned[:, :3].T, turned[:, 3:]], axis=1)
 
 
-def intrinsics(size: int) -> Float32[np.ndarray, "3 3"]:
-  """K in pixels of a square picture."""
-  focal = FOCAL * size / 2
-  return np.array(
-    [[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]], np.float32
-  )
-
-
 def _sorted(file: pathlib.Path, frames: Frames) -> Frames:
   """The frames by clip and number; every key must be there once."""
   if len(set(frames.keys)) != len(frames.keys):
@@ -273,8 +268,8 @@ def _from_npz(file: pathlib.Path, data: bytes) -> Frames:
 def _from_pickle(file: pathlib.Path, data: bytes) -> Frames:
   """Reads the published ones."""
   try:
-    saved = _Unpickler(io.BytesIO(data)).load()
-  except Exception as error:  # A damaged pickle makes it raise anything.
+    saved = pickle_files.loads(data, str(file))
+  except UserError as error:
     raise DataError(
       f"{file} is not a file of head parameters ({error})."
     ) from error
@@ -285,99 +280,15 @@ def _from_pickle(file: pathlib.Path, data: bytes) -> Frames:
   rows = []
   for key, row in saved.items():
     found = {
-      ours: row[theirs].array() if isinstance(row[theirs], _Array) else None
+      ours: row[theirs] if isinstance(row[theirs], np.ndarray) else None
       for ours, (theirs, _) in _PUBLISHED.items()
       if theirs in row
     }
+    for array in found.values():
+      if array is not None and array.dtype.str[1:] not in _NUMBERS:
+        raise DataError(
+          f"{file} is not a file of head parameters (an array of"
+          f" {array.dtype})."
+        )
     rows.append((key, found))
-  try:
-    return stack(rows, str(file))
-  except DataError:
-    raise
-  except Exception as error:
-    raise DataError(f"{file} has a damaged array ({error}).") from error
-
-
-class _Kind:
-  """Stands for a dtype of numbers."""
-
-  __slots__ = ("order", "text")
-
-  def __init__(self, text: Any, *_: Any) -> None:
-    if text not in ("f2", "f4", "f8", "i4", "i8"):
-      raise pickle.UnpicklingError(f"an array of {text!r}")
-    self.text, self.order = text, "<"
-
-  def __setstate__(self, state: Any) -> None:
-    self.order = ">" if state[1] == ">" else "<"
-
-  @property
-  def dtype(self) -> np.dtype:
-    """NumPy's."""
-    return np.dtype(self.order + self.text)
-
-
-class _Array:
-  """Stands for an array until its numbers are known."""
-
-  __slots__ = ("state",)
-
-  def __init__(self, state: tuple[Any, ...] = ()) -> None:
-    self.state = state
-
-  def __setstate__(self, state: tuple[Any, ...]) -> None:
-    self.state = tuple(state)
-
-  def array(self) -> np.ndarray:
-    """The array, checked against the number of bytes by NumPy."""
-    _, shape, kind, fortran, data = self.state
-    if not isinstance(kind, _Kind) or not isinstance(data, bytes | bytearray):
-      raise ValueError("an array that is not of numbers")
-    order = "F" if fortran else "C"
-    return np.frombuffer(data, kind.dtype).reshape(shape, order=order)
-
-
-class _Known:
-  """Stands for a known name; it can be called, and not be changed."""
-
-  __slots__ = ("_made",)
-
-  def __init__(self, made: Callable[..., Any]) -> None:
-    object.__setattr__(self, "_made", made)
-
-  def __setattr__(self, name: str, value: object) -> None:
-    raise pickle.UnpicklingError("it changes what is not its own")
-
-  def __call__(self, *args: Any) -> Any:
-    return self._made(*args)
-
-
-def _from_buffer(data: Any, kind: Any, shape: Any, order: Any) -> _Array:
-  return _Array((1, shape, kind, order == "F", data))
-
-
-# Of NumPy before and after 2.0, with and without protocol 5.
-_NAMES: Mapping[tuple[str, str], Callable[..., Any]] = {
-  ("_codecs", "encode"): lambda text, _: str(text).encode("latin1"),
-  ("collections", "OrderedDict"): lambda *pairs: dict(*pairs),
-  ("numpy", "dtype"): _Kind,
-  ("numpy", "ndarray"): lambda *_: _Array(),
-  **{
-    (f"numpy.{core}.{module}", name): made
-    for core in ("core", "_core")
-    for module, name, made in (
-      ("multiarray", "_reconstruct", lambda *_: _Array()),
-      ("numeric", "_frombuffer", _from_buffer),
-    )
-  },
-}
-
-
-class _Unpickler(pickle.Unpickler):
-  """An unpickler of plain data and of descriptions of arrays."""
-
-  def find_class(self, module: str, name: str) -> _Known:
-    """Returns the harmless stand-in of a known name, and refuses the rest."""
-    if (module, name) not in _NAMES:
-      raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-    return _Known(_NAMES[module, name])
+  return stack(rows, str(file))

@@ -28,6 +28,7 @@ from chibijax.data import head_frames, images
 from chibijax.data.folder import Split
 from chibijax.data.head_pairs import HeadPairSource
 from chibijax.data.sources import DataError, Example
+from chibijax.heads.motion import intrinsics
 
 # Training pairs for each frame; the order visits all before any again.
 _PAIRS = 8
@@ -226,7 +227,7 @@ class HeadLmdbSource(HeadPairSource):
       "target": self.store.picture(target, size),
       "source_viewmat": head_frames.viewmat(frames.transform[source]),
       "target_viewmat": head_frames.viewmat(frames.transform[target]),
-      "K": head_frames.intrinsics(size),
+      "K": intrinsics(size),
       "shape": frames.shape[source].copy(),
       "expression": frames.expression[target].copy(),
       "pose": frames.pose[target].copy(),

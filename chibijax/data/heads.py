@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chibijax.data import head_frames
 from chibijax.data.head_pairs import HeadPairSource
 from chibijax.data.sources import Cache, DataError, Example
-from chibijax.heads import appearance, look, sampling
+from chibijax.heads import appearance, look, motion, sampling
 from chibijax.heads.procedural import procedural_head
 
 
@@ -126,9 +125,9 @@ class ProceduralHeads(HeadPairSource):
     rng = np.random.default_rng([self.seed, identity, number + 1])
     moved = sampling.sample_motion(rng, procedural_head())
     center, half = character.center, character.half
-    view = sampling.sample_view(rng, center, half, head_frames.FOCAL)
+    view = sampling.sample_view(rng, center, half, motion.FOCAL)
     drawn = appearance.draw(
-      character, *moved, view, head_frames.intrinsics(self.size), self.size
+      character, *moved, view, motion.intrinsics(self.size), self.size
     )
     return {
       "picture": drawn.rgb,
@@ -152,7 +151,7 @@ class ProceduralHeads(HeadPairSource):
       "target": target["picture"],
       "source_viewmat": source["viewmat"],
       "target_viewmat": target["viewmat"],
-      "K": head_frames.intrinsics(self.size),
+      "K": motion.intrinsics(self.size),
       "shape": source["shape"],
       "expression": target["expression"],
       "pose": target["pose"],

@@ -16,6 +16,7 @@ from scipy import sparse
 from chibijax.heads import hair, light, paint, render, wear
 from chibijax.heads.look import Look
 from chibijax.heads.model import HeadModel, landmarks, vertices
+from chibijax.heads.motion import WORLD_SCALE, center
 from chibijax.heads.procedural import (
   Regions,
   procedural_head,
@@ -23,7 +24,6 @@ from chibijax.heads.procedural import (
 )
 from chibijax.heads.procedural_mesh import EYE, MOUTH, PARTS
 
-WORLD_SCALE = 5.0
 # Half-angle of the modelled iris.
 _IRIS = np.radians(26.0)
 _BACKGROUND, _SKIN, _EYE, _TEETH, _TONGUE, _HAIR, _CLOTH, _FRAME = range(8)
@@ -101,7 +101,7 @@ def make_character(look: Look, shape: Float[np.ndarray, " S"]) -> Character:
     strips=hair.grow(look.cut, anatomy, neutral, rng),
     cloth=wear.garment(look.garment, neck, narrow=look.chibi),
     frame=frame,
-    center=WORLD_SCALE * np.array([0.0, 0.53 * low + 0.47 * high, 0.0]),
+    center=center(low, high),
     half=WORLD_SCALE * max((high - low) / 2, 1.15 * float(anatomy.radii[0])),
     swell=hair.swell(look.cut, anatomy, neutral),
     traits=traits.astype(np.float32),

@@ -56,6 +56,16 @@ class Motion:
     return len(self.valid)
 
 
+def center(low: float, high: float) -> Float[np.ndarray, "3"]:
+  """What cameras of the data look at, between chin and crown, world units.
+
+  Args:
+    low: height of the chin in metres.
+    high: height of the crown.
+  """
+  return WORLD_SCALE * np.array([0.0, 0.53 * low + 0.47 * high, 0.0])
+
+
 def intrinsics(size: int) -> Float32[np.ndarray, "3 3"]:
   """K in pixels of a square picture of a motion.
 

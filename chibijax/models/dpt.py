@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from chibijax.models.initial import fan_in
+from chibijax.models.initial import conv, fan_in
 from chibijax.models.layers import Conv
 
 # Sides of the four maps relative to the grid of patches.
@@ -67,7 +67,7 @@ class DptHead(nn.Module):
       skip = None if i == 0 else maps[3 - i]
       path = maps[3] if i == 0 else path
       path = Fusion(dtype=self.dtype, name=f"fusion_{i}")(path, skip, (h, w))
-    return _conv(self.features, self.dtype, "last")(path).astype(jnp.float32)
+    return conv(self.features, 3, self.dtype, "last")(path).astype(jnp.float32)
 
   def _level(
     self,
@@ -96,7 +96,7 @@ class DptHead(nn.Module):
       picture, (picture.shape[0], *x.shape[1:3], 3), "linear", antialias=True
     )
     x = jnp.concatenate([small.astype(dtype), x], axis=-1)
-    return _conv(self.hidden, dtype, f"merge_{i}", use_bias=False)(x)
+    return conv(self.hidden, 3, dtype, f"merge_{i}", use_bias=False)(x)
 
 
 class Fusion(nn.Module):
@@ -144,8 +144,8 @@ class ResidualUnit(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
     """Maps [B, H, W, C] to the same shape."""
-    y = _conv(x.shape[-1], self.dtype, "conv_1")(jax.nn.relu(x))
-    return x + _conv(x.shape[-1], self.dtype, "conv_2")(jax.nn.relu(y))
+    y = conv(x.shape[-1], 3, self.dtype, "conv_1")(jax.nn.relu(x))
+    return x + conv(x.shape[-1], 3, self.dtype, "conv_2")(jax.nn.relu(y))
 
 
 class Enlarge(nn.Module):
@@ -202,17 +202,3 @@ def _corner_weights(source: int, target: int) -> np.ndarray:
   at = np.arange(target) * ((source - 1) / max(target - 1, 1))
   distance = np.abs(at[:, None] - np.arange(source)[None])
   return np.maximum(1 - distance, 0).astype(np.float32)
-
-
-def _conv(
-  features: int, dtype: DTypeLike, name: str, *, use_bias: bool = True
-) -> Conv:
-  return Conv(
-    features,
-    3,
-    padding=1,
-    use_bias=use_bias,
-    init_kernel=fan_in(1 / 3),
-    dtype=dtype,
-    name=name,
-  )

@@ -13,8 +13,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from chibijax.models.initial import fan_in, unit
-from chibijax.models.layers import Conv
+from chibijax.models.initial import conv, fan_in, unit
 from chibijax.models.style_generator import dense
 
 # Octaves of the direction code.
@@ -73,9 +72,11 @@ class LiftingBranch(nn.Module):
   def _side(self, x: Array, name: str) -> dict[str, Array]:
     """Four convolutions, and what their channels mean."""
     for i in range(3):
-      conv = self._conv(self.hidden, 3, f"{name}_{i}")
-      x = jax.nn.relu(conv(x))
-    x = self._conv(self.channels + 9, 1, f"{name}_3")(x).astype(jnp.float32)
+      layer = conv(self.hidden, 3, self.dtype, f"{name}_{i}")
+      x = jax.nn.relu(layer(x))
+    x = conv(self.channels + 9, 1, self.dtype, f"{name}_3")(x).astype(
+      jnp.float32
+    )
     colors, rest = x[..., : self.channels], x[..., self.channels :]
     if self.legacy:
       columns = np.arange(x.shape[2]) < _COLUMNS
@@ -92,16 +93,6 @@ class LiftingBranch(nn.Module):
     }
     b, h, w = x.shape[:3]
     return {k: v.reshape(b, h * w, *v.shape[3:]) for k, v in made.items()}
-
-  def _conv(self, features: int, size: int, name: str) -> Conv:
-    return Conv(
-      features,
-      size,
-      padding=size // 2,
-      init_kernel=fan_in(1 / 3),
-      dtype=self.dtype,
-      name=name,
-    )
 
 
 class ExpressionBranch(nn.Module):

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from chibijax.models.layers import Conv
+
 T = TypeVar("T")
 
 # The numbers that are left to take, and how many were taken; None: draw alone.
@@ -124,3 +126,31 @@ def _with(pool: _Pool, make: Callable[[], T]) -> tuple[T, int]:
     return make(), pool.taken
   finally:
     _POOL.reset(token_)
+
+
+def conv(
+  features: int,
+  size: int,
+  dtype: DTypeLike,
+  name: str,
+  *,
+  use_bias: bool = True,
+) -> Conv:
+  """A convolution that keeps the size, drawn as PyTorch draws it.
+
+  Args:
+    features: channels of its result.
+    size: side of the kernel, odd.
+    dtype: compute dtype.
+    name: of the module.
+    use_bias: whether it has one.
+  """
+  return Conv(
+    features,
+    size,
+    padding=size // 2,
+    use_bias=use_bias,
+    init_kernel=fan_in(1 / 3),
+    dtype=dtype,
+    name=name,
+  )

@@ -13,8 +13,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from chibijax.models.dpt import ResidualUnit
-from chibijax.models.initial import fan_in
-from chibijax.models.layers import Conv, leaky_relu
+from chibijax.models.initial import conv
+from chibijax.models.layers import leaky_relu
 from chibijax.models.rrdb import fold
 from chibijax.models.style_generator import dense, upsample
 from chibijax.models.style_unet import ResBlock
@@ -60,28 +60,18 @@ class PyramidEncoder(nn.Module):
       raise ValueError(f"The side must be 16, 32, 64, ... pixels, got {side}.")
     widths = [self.widths[min(i, len(self.widths) - 1)] for i in range(steps)]
     picture = fold(x.astype(self.dtype), 2)
-    maps = [leaky_relu(self._conv(widths[0], 3, "first")(picture))]
+    maps = [leaky_relu(conv(widths[0], 3, self.dtype, "first")(picture))]
     for i, width in enumerate(widths[1:], 1):
       maps.append(
         ResBlock(width, "down", self.dtype, name=f"down_{i}")(maps[-1])
       )
     x = ResidualUnit(dtype=self.dtype, name="deepest")(maps[-1])
-    flat = leaky_relu(self._conv(_CODE, 1, "squeeze")(x)).reshape(b, -1)
+    flat = leaky_relu(conv(_CODE, 1, self.dtype, "squeeze")(x)).reshape(b, -1)
     code = dense(self.code, self.dtype, "code")(flat)
-    x = self._conv(self.features, 1, "top")(x)
+    x = conv(self.features, 1, self.dtype, "top")(x)
     for i, finer in reversed(list(enumerate(maps[:-1]))):
-      y = self._conv(self.features, 1, f"lateral_{i}")(finer)
+      y = conv(self.features, 1, self.dtype, f"lateral_{i}")(finer)
       x = ResidualUnit(dtype=self.dtype, name=f"merge_{i}")(upsample(x) + y)
     x = jnp.concatenate([x, picture], axis=-1)
-    plane = self._conv(self.features, 3, "last")(x)
+    plane = conv(self.features, 3, self.dtype, "last")(x)
     return plane.astype(jnp.float32), code.astype(jnp.float32)
-
-  def _conv(self, features: int, size: int, name: str) -> Conv:
-    return Conv(
-      features,
-      size,
-      padding=size // 2,
-      init_kernel=fan_in(1 / 3),
-      dtype=self.dtype,
-      name=name,
-    )

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from chibijax.models.initial import fan_in
-from chibijax.models.layers import Conv, leaky_relu
+from chibijax.models.initial import conv
+from chibijax.models.layers import leaky_relu
 from chibijax.models.rrdb import fold
 from chibijax.models.style_generator import (
   Generator,
@@ -111,12 +111,12 @@ class StyleUnet(nn.Module):
   def _unet(self, x: Array) -> tuple[Array, list[tuple[Array, Array]]]:
     """The style code, and scale and shift of each side from 8 on."""
     sides, dtype = self._sides(), self.dtype
-    x = _conv(self._width(sides[-1]), 1, dtype, "first")(x)
+    x = conv(self._width(sides[-1]), 1, dtype, "first")(x)
     x, skips = leaky_relu(x), []
     for i, side in enumerate(reversed(sides[:-1])):
       x = ResBlock(self._width(side), "down", dtype, name=f"down_{i}")(x)
       skips.append(x)
-    x = leaky_relu(_conv(self._width(4), 3, dtype, "middle")(x))
+    x = leaky_relu(conv(self._width(4), 3, dtype, "middle")(x))
     flat = x.reshape(x.shape[0], -1)
     code = dense(self.style, dtype, "style")(flat)
     conditions = []
@@ -131,13 +131,13 @@ class StyleUnet(nn.Module):
       if self.is_initializing():
         # Owned, never used: the reference's parameters count them and its
         # files hold them.
-        _conv(3, 1, dtype, f"rgb_{i}")(x)
+        conv(3, 1, dtype, f"rgb_{i}")(x)
     return code, conditions
 
   def _condition(self, x: Array, width: int, name: str) -> Array:
     """Two convolutions that make a spatial scale or shift."""
-    y = leaky_relu(_conv(width, 3, self.dtype, f"{name}_0")(x))
-    return _conv(self.ratio * width, 3, self.dtype, f"{name}_1")(y)
+    y = leaky_relu(conv(width, 3, self.dtype, f"{name}_0")(x))
+    return conv(self.ratio * width, 3, self.dtype, f"{name}_1")(y)
 
 
 class ResBlock(nn.Module):
@@ -156,10 +156,10 @@ class ResBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 f"]:
     """Maps [B, H, W, C] to [B, H2, W2, features]."""
-    y = leaky_relu(_conv(x.shape[-1], 3, self.dtype, "conv_1")(x))
+    y = leaky_relu(conv(x.shape[-1], 3, self.dtype, "conv_1")(x))
     y = downsample(y) if self.mode == "down" else upsample(y)
-    y = leaky_relu(_conv(self.features, 3, self.dtype, "conv_2")(y))
-    skip = _conv(self.features, 1, self.dtype, "skip", use_bias=False)
+    y = leaky_relu(conv(self.features, 3, self.dtype, "conv_2")(y))
+    skip = conv(self.features, 1, self.dtype, "skip", use_bias=False)
     # A 1x1 convolution is done on the smaller side: it commutes.
     if self.mode == "down":
       return y + skip(downsample(x))
@@ -179,22 +179,3 @@ def unfold(x: Float[Array, "b h w c"], side: int) -> Float[Array, "b h2 w2 o"]:
   b, h, w, c = x.shape
   x = x.reshape(b, h, w, c // side**2, side, side).transpose(0, 1, 4, 2, 5, 3)
   return x.reshape(b, h * side, w * side, -1)
-
-
-def _conv(
-  features: int,
-  size: int,
-  dtype: DTypeLike,
-  name: str,
-  *,
-  use_bias: bool = True,
-) -> Conv:
-  return Conv(
-    features,
-    size,
-    padding=size // 2,
-    use_bias=use_bias,
-    init_kernel=fan_in(1 / 3),
-    dtype=dtype,
-    name=name,
-  )

@@ -22,13 +22,13 @@ from chibijax.core.types import Params
 from chibijax.errors import UserError
 from chibijax.heads import flame, ict, model, procedural
 from chibijax.heads.model import HeadModel
+from chibijax.heads.motion import WORLD_SCALE
 from chibijax.models import avatar as networks
 from chibijax.models import vit_weights
 from chibijax.ops import lifting, splat
 from chibijax.tasks import avatar_parts as parts
 
 # As published: FLAME's metres times this.
-WORLD_SCALE = 5.0
 OPTIONS = splat.Options(near=0.01, far=100.0)
 NETS = ("encoder", "lifting", "expression", "renderer")
 # The encoder's frozen part, and where its weights may be named.

@@ -84,6 +84,26 @@ def apply(
   ]
 
 
+def pictures(
+  batch: Batch,
+  key: PRNGKeyArray,
+  augment: tuple[tuple[str, float], ...],
+  axis: Axis,
+) -> tuple[Images, Images]:
+  """A batch's pictures of both domains in [-1, 1], as a step takes them.
+
+  Only photos are augmented: what b looks like is what is to be learned.
+
+  Args:
+    batch: bytes or floats, `image_a` and `image_b`.
+    key: of what is drawn by chance.
+    augment: strengths by name, see `strengths`.
+    axis: the data axis.
+  """
+  a = augmented(image_ops.signed(batch["image_a"]), key, augment, axis)
+  return a, image_ops.signed(batch["image_b"])
+
+
 def picture_keys(key: PRNGKeyArray, rows: int, axis: Axis) -> Key[Array, " b"]:
   """A key for each picture of the global batch, then this shard's."""
   total = axis.gather(jnp.arange(rows)).shape[0]

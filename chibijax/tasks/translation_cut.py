@@ -33,7 +33,6 @@ from chibijax.models import resnet
 from chibijax.models.patch_sampler import PatchSampler
 from chibijax.models.patchgan import PatchDiscriminator
 from chibijax.models.resnet import ResnetGenerator
-from chibijax.ops import image as image_ops
 from chibijax.tasks import translation_common as common
 from chibijax.tasks import translation_extras
 from chibijax.tasks.translation_common import Images
@@ -228,10 +227,7 @@ class Cut(common.OneWay):
   ) -> tuple[TrainState, Metrics]:
     """Updates the discriminator, then generator and sampler; see `Task`."""
     augment_key, draw_key = jax.random.split(key)
-    a = common.augmented(
-      image_ops.signed(batch["image_a"]), augment_key, self.augment, self.axis
-    )
-    b = image_ops.signed(batch["image_b"])
+    a, b = common.pictures(batch, augment_key, self.augment, self.axis)
     draws = self.draw(draw_key, state.params["gen_ab"], a)
     return self.update(state, a, b, draws)
 

@@ -203,11 +203,7 @@ class CycleGan:
   ) -> tuple[TrainState, Metrics]:
     """Updates the generators, then the discriminators; see `Task`."""
     augment_key, key_pool = jax.random.split(key)
-    # Photos only: what b looks like is what is to be learned.
-    a = common.augmented(
-      image_ops.signed(batch["image_a"]), augment_key, self.augment, self.axis
-    )
-    b = image_ops.signed(batch["image_b"])
+    a, b = common.pictures(batch, augment_key, self.augment, self.axis)
     gen = common.pick(state.params, GENERATORS)
     disc = common.pick(state.params, DISCRIMINATORS)
 

@@ -31,7 +31,6 @@ from chibijax.errors import UserError
 from chibijax.losses import adversarial, translation
 from chibijax.models.patchgan import PatchDiscriminator
 from chibijax.models.unet import UnetGenerator
-from chibijax.ops import image as image_ops
 from chibijax.tasks import translation_common as common
 from chibijax.tasks import translation_extras
 from chibijax.tasks.translation_common import Images
@@ -160,10 +159,7 @@ class Pix2Pix(common.OneWay):
   ) -> tuple[TrainState, Metrics]:
     """Updates the discriminator, then the generator; see `Task`."""
     augment_key, drop_key, extra_key = jax.random.split(key, 3)
-    a = common.augmented(
-      image_ops.signed(batch["image_a"]), augment_key, self.augment, self.axis
-    )
-    b = image_ops.signed(batch["image_b"])
+    a, b = common.pictures(batch, augment_key, self.augment, self.axis)
     gen, disc = state.params["gen_ab"], state.params["disc_b"]
     drops = common.picture_keys(drop_key, len(a), self.axis)
 

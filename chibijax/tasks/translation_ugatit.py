@@ -207,11 +207,7 @@ class Ugatit:
   ) -> tuple[TrainState, Metrics]:
     """Updates the discriminators, then the generators; see `Task`."""
     augment_key, extra_key = jax.random.split(key)
-    # Photos only: what b looks like is what is to be learned.
-    a = common.augmented(
-      image_ops.signed(batch["image_a"]), augment_key, self.augment, self.axis
-    )
-    b = image_ops.signed(batch["image_b"])
+    a, b = common.pictures(batch, augment_key, self.augment, self.axis)
     gen = common.pick(state.params, GENERATORS)
     disc = common.pick(state.params, DISCRIMINATORS)
     vectors = state.extra["spectral"]

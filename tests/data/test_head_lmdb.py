@@ -14,6 +14,7 @@ from chibijax.data.head_lmdb import HeadLmdb, HeadLmdbSource, Writer
 from chibijax.data.heads import ProceduralHeads
 from chibijax.data.images import ImageError
 from chibijax.data.sources import DataError
+from chibijax.heads import motion
 
 lmdb = pytest.importorskip("lmdb", reason="needs the package lmdb")
 
@@ -131,7 +132,7 @@ def test_camera_is_that_of_pytorch3d() -> None:
   # NDC +1 is the left and the upper edge.
   expected = 64 * (1 - 12 * np.array([x, y]) / z)
   view = head_frames.viewmat(transform)
-  u, v, w = head_frames.intrinsics(128) @ (view[:3, :3] @ point + view[:3, 3])
+  u, v, w = motion.intrinsics(128) @ (view[:3, :3] @ point + view[:3, 3])
   np.testing.assert_allclose([u / w, v / w], expected, rtol=1e-5)
   np.testing.assert_array_equal(head_frames.transform(view), transform)
 

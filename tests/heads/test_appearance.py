@@ -6,8 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from chibijax.data import head_frames
-from chibijax.heads import appearance, hair, look, paint, sampling, wear
+from chibijax.heads import (
+  appearance,
+  hair,
+  look,
+  motion,
+  paint,
+  sampling,
+  wear,
+)
 from chibijax.heads.model import landmarks
 from chibijax.heads.procedural import procedural_head
 from chibijax.ops import camera
@@ -51,7 +58,7 @@ def draw(
     character,
     *moved,
     front(character, yaw),
-    head_frames.intrinsics(size),
+    motion.intrinsics(size),
     size,
   )
 
@@ -111,7 +118,7 @@ def test_features_lie_where_the_camera_projects_them() -> None:
   points = appearance.posed(MODEL, character.shape)
   marks = 5 * landmarks(MODEL, points)
   seen = camera.to_camera(jnp.asarray(marks), jnp.asarray(view))
-  K = jnp.asarray(head_frames.intrinsics(size))
+  K = jnp.asarray(motion.intrinsics(size))
   pixels = np.asarray(camera.to_pixels(seen, K))
   red = rgb[..., 0] - rgb[..., 1:].max(axis=2)
   rows, columns = np.nonzero(red > 40)
