@@ -127,9 +127,9 @@ def labelled_portraits(config: ConfigDict) -> None:
 def small_portraits(config: ConfigDict) -> None:
   """Portraits and chibis at 64 px, as two CPU cores translate them in minutes.
 
-  Chibis without backgrounds, which no photo foretells, and averaged weights,
-  which hide the last steps' noise. Each picture is drawn once, then cached:
-  drawing shares the cores with training.
+  Chibis without backgrounds and no random crops, neither of which a photo
+  foretells, and averaged weights, which hide the last steps' noise. Each
+  picture is drawn once, then cached: drawing shares the cores with training.
 
   Args:
     config: of a translation.
@@ -141,7 +141,7 @@ def small_portraits(config: ConfigDict) -> None:
   config.ema = 0.99
   config.data.update(
     size=64,
-    load_size=72,
+    crop=False,
     batch_size=4,
     examples=1_000,
     eval_examples=64,
@@ -212,6 +212,8 @@ def chibi_gan(config: ConfigDict) -> None:
       # What the discriminator sees: "none", "ada" or "diffaugment".
       "name": "none",
       "policies": ("color", "translation", "cutout"),  # of diffaugment
+      # Of ada: which changes ("bgc" and others of `ops.ada.PIPELINES`).
+      "pipeline": "bgc",
       # Of ada: mean sign of real scores, steps between changes of p, pictures
       # in which p may rise from 0 to 1.
       "target": 0.6,

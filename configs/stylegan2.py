@@ -6,7 +6,8 @@ Variants: `configs/stylegan2.py:labelled` (told what to draw), `:quick` (CPU,
 Then: chibijax generate --workdir=runs/stylegan2 --truncation 0.7 grid.png
 The recipe is the paper's "auto": R1's weight and the average's half-life follow
 data.size and data.batch_size. At 256 pixels: --config.data.size=256
---config.data.batch_size=64.
+--config.data.batch_size=64. What ADA changes is "bgc", the paper's choice;
+--config.augment.pipeline=bgcfnc adds filters, noise and cutout.
 Hardware: one GPU for the full recipe; 2 CPU cores for :quick.
 Measured: :quick on a very busy CPU (load 30 on 4 cores), 1,600 steps of 16
   pictures in 20 min, four of them compiling: heads, hair and shirts, no eyes

@@ -5,14 +5,18 @@ labels on latents. Labels are exact where an autoencoder codes the artist's
 characters; of a GAN's pictures they are read by such an encoder and a linear
 head on its codes, or come from a table of seeds.
 
-Directions have length 1, so that a strength counts standard deviations of a
-latent: 2 is much, 5 leaves what the generator knows. They are kept as a
-safetensors file whose header has their names and how well each was learnt.
+A strength counts standard deviations along a direction: 2 is much, 5 leaves
+what the generator knows. Of normal draws a direction so has length 1. Styles of
+StyleGAN2 (w) depend on each other, and the way in which a label rises fastest
+leaves them; there a direction is the way in which they vary with the label,
+their covariance times the regression's coefficients, which of normal draws is
+the same.
+
+`apps.directions_file` keeps them.
 """
 
 import csv
 import dataclasses
-import json
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -21,20 +25,15 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-import safetensors.numpy
 from jaxtyping import Array, Float, UInt8
 from numpy.typing import ArrayLike
 
-from chibijax.apps import pictures
 from chibijax.apps.latent import Space
 from chibijax.data import characters
 from chibijax.errors import UserError
 
 Rows: TypeAlias = Float[np.ndarray, "_ _"]
 
-_FORMAT = "chibijax directions 1"
-_TENSOR = "directions"
 # Pictures made or read at a time.
 _ROWS = 64
 # Share of the latents that is held out to see how well labels are explained.
@@ -48,12 +47,14 @@ class Directions:
   """Directions of one generator.
 
   Attributes:
-    rows: one of length 1 for each name; zeros where a label never changes.
+    rows: one for each name, one standard deviation long; zeros where a label
+      never changes.
     names: what changes.
     explained: share of a label's variance that latents explain on held-out
       ones, at most 1; below about 0.1 a direction means little.
-    rise: what a label rises by along a step of length 1.
+    rise: what a label rises by along a row.
     source: what they were learnt of, in words.
+    space: "z" or "w", see `apps.latent.Space`.
   """
 
   rows: Float[np.ndarray, "k l"]
@@ -61,6 +62,7 @@ class Directions:
   explained: tuple[float, ...]
   rise: tuple[float, ...]
   source: str
+  space: str = "z"
 
   def best(self, count: int) -> tuple[str, ...]:
     """The names that are explained best, at most so many."""
@@ -69,7 +71,7 @@ class Directions:
     return tuple(found[:count])
 
   def step(self, wanted: Mapping[str, float]) -> Float[Array, "1 l"]:
-    """What must be added to latents.
+    """What must be added to latents, but for `Space.push`.
 
     Args:
       wanted: strengths by name, in standard deviations of a latent.
@@ -140,15 +142,17 @@ def fit(
   *,
   source: str = "",
   ridge: float = 1.0,
+  space: str = "z",
 ) -> Directions:
   """Learns the direction of each label.
 
   Args:
-    latents: [N, L], normal draws or near to it.
+    latents: [N, L]; in z normal draws or near to it.
     labels: [N, K].
     names: K names.
     source: what this was learnt of, in words.
     ridge: see `regress`.
+    space: "z" or "w".
 
   Returns:
     The directions; how well they explain is measured on a quarter of the
@@ -167,8 +171,13 @@ def fit(
   first = regress(z[held:], y[held:], ridge=ridge)
   shares = explained(z[:held], y[:held], first)
   weights, _ = regress(z, y, ridge=ridge)
-  rise = np.where(y.std(0) > 1e-4, np.linalg.norm(weights, axis=0), 0.0)
-  rows = weights.T / np.where(rise > 0, rise, np.inf)[:, None]
+  ways = weights
+  if space == "w":
+    center = z - z.mean(0)
+    ways = center.T @ (center @ weights) / (len(z) - 1)
+  spread = np.sqrt(np.maximum((weights * ways).sum(0), 0))
+  rise = np.where(y.std(0) > 1e-4, spread, 0.0)
+  rows = ways.T / np.where(rise > 0, rise, np.inf)[:, None]
   return Directions(
     # In C's order, which is the only one that safetensors writes.
     np.ascontiguousarray(rows, np.float32),
@@ -176,6 +185,7 @@ def fit(
     tuple(map(float, shares)),
     tuple(map(float, rise)),
     source,
+    space,
   )
 
 
@@ -232,8 +242,13 @@ def of_reader(
       given = jnp.broadcast_to(told, (len(part), told.shape[1]))
     found.append(np.asarray(encode(space.decode(part, given))))
   read = np.concatenate(found) @ weights + constant
-  source = f"{space.source}; read by {reader.source}"
-  return fit(z, read, characters.LABELS, source=source)
+  return fit(
+    space.coordinates(z),
+    read,
+    characters.LABELS,
+    source=f"{space.source}; read by {reader.source}",
+    space=space.name,
+  )
 
 
 def of_table(space: Space, path: pathlib.Path) -> Directions:
@@ -268,72 +283,16 @@ def of_table(space: Space, path: pathlib.Path) -> Directions:
         f"{path}, line {line}: the seed is {row['seed']!r}, expected a whole "
         "number."
       )
-    z.append(np.asarray(space.draw(int(row["seed"]))))
+    one = space.draw(int(row["seed"]))
+    z.append(np.asarray(space.coordinates(one)))
     labels.append([_number(path, line, name, row[name]) for name in names])
   return fit(
     np.concatenate(z),
     labels,
     names,
     source=f"{space.source}; labels of {path.name}",
+    space=space.name,
   )
-
-
-def save(path: pathlib.Path, found: Directions) -> None:
-  """Writes directions as safetensors.
-
-  Raises:
-    UserError: if it cannot be written.
-  """
-  told = {
-    "names": found.names,
-    "explained": [round(x, 4) for x in found.explained],
-    "rise": [round(x, 4) for x in found.rise],
-    "source": found.source,
-  }
-  header = {"format": _FORMAT, "directions": json.dumps(told)}
-  data = safetensors.numpy.save({_TENSOR: found.rows}, header)
-  pictures.write(path, data)
-
-
-def load(path: pathlib.Path, latent: int) -> Directions:
-  """Reads directions.
-
-  Args:
-    path: what `save` wrote.
-    latent: numbers of the generator's latents.
-
-  Returns:
-    The directions.
-
-  Raises:
-    UserError: if it is no such file, or one of another generator.
-  """
-  try:
-    with safetensors.safe_open(path, "numpy") as file:
-      header = file.metadata() or {}
-      if header.get("format") != _FORMAT:
-        raise UserError(
-          f"{path} holds no directions; `chibijax directions` writes them."
-        )
-      told = json.loads(header["directions"])
-      rows = np.asarray(file.get_tensor(_TENSOR), np.float32)
-    found = Directions(
-      rows,
-      tuple(map(str, told["names"])),
-      tuple(map(float, told["explained"])),
-      tuple(map(float, told["rise"])),
-      str(told["source"]),
-    )
-  except (OSError, safetensors.SafetensorError, ValueError, KeyError) as error:
-    raise UserError(
-      f"{path} cannot be read as directions ({error})."
-    ) from error
-  if found.rows.shape != (len(found.names), latent):
-    raise UserError(
-      f"{path} has directions of {found.rows.shape[-1]} numbers, and this "
-      f"generator's latents have {latent}: they are of another training."
-    )
-  return found
 
 
 def sheet(
@@ -359,7 +318,11 @@ def sheet(
     UserError: if there is no such direction.
   """
   z = space.draw(seed)
-  rows = [np.asarray(z + found.step({n: s})) for n in names for s in strengths]
+  rows = [
+    np.asarray(z + space.push(found.step({n: s})))
+    for n in names
+    for s in strengths
+  ]
   labels = space.labels(seed, 1)
   if labels is not None:
     labels = jnp.repeat(labels, len(rows), 0)

@@ -4,10 +4,10 @@ The functions at the top know of no model. Latents are rows [N, L] that a
 generator expects to be normal draws, N(0, 1); what is made here stays so as far
 as it can: blends go around the origin, children keep the variance.
 
-`load` opens a training of a GAN or an autoencoder; `apps.directions` steers by
-attributes. Codes of an autoencoder are not normal draws: they are shifted and
-mixed to be, by the mean and covariance of codes of the artist's characters
-(Ghosh et al. 2020).
+`load` opens a training of a GAN or an autoencoder; of StyleGAN2 either the
+latents z or, unless told otherwise, the styles w (`apps.latent_style`).
+`apps.directions` steers by attributes. For codes of an autoencoder see
+`apps.latent_codes`.
 """
 
 import dataclasses
@@ -33,10 +33,6 @@ Images = Float[Array, "n h w 3"]
 # Of two batches of pictures in [-1, 1], one distance for each pair.
 Distance = Callable[[Array, Array], Array]
 
-# Characters whose codes tell how an autoencoder's codes spread.
-_CHARACTERS = 512
-# There are as many as one wants to draw.
-_MOST_CHARACTERS = 1_000_000
 # Latents tried before one is chosen to start from.
 _TRIES = 64
 
@@ -235,6 +231,8 @@ class Space:
     source: what was loaded, in words.
     drawn: what an encoder was trained on: the artist's characters; None where
       there is no encoder.
+    name: "z" for normal draws, "w" for styles.
+    psi: what draws are multiplied by; below 1 they are nearer to the average.
   """
 
   decode: Callable[..., Array]
@@ -244,6 +242,8 @@ class Space:
   conditional: bool
   source: str
   drawn: characters.LabelledChibis | None = None
+  name: str = "z"
+  psi: float = 1.0
 
   def draw(self, seed: int, count: int = 1) -> Latents:
     """Normal draws; the first of a seed do not depend on their number."""
@@ -251,7 +251,19 @@ class Space:
       np.random.default_rng([seed, i]).standard_normal(self.latent)
       for i in range(count)
     ]
-    return jnp.asarray(np.stack(rows), jnp.float32)
+    return self.psi * jnp.asarray(np.stack(rows), jnp.float32)
+
+  def truncated(self, psi: float) -> "Space":
+    """The same generator, whose pictures are nearer to its average's."""
+    return dataclasses.replace(self, psi=psi)
+
+  def coordinates(self, z: Latents) -> Float[Array, "n d"]:
+    """What directions are learnt in, of latents: themselves."""
+    return z
+
+  def push(self, step: Float[Array, "n d"]) -> Latents:
+    """What a step of `coordinates` adds to latents."""
+    return step
 
   def labels(self, seed: int, count: int) -> Float[Array, "n k"] | None:
     """Labels of the artist's characters of a seed, if any are wanted."""
@@ -275,7 +287,9 @@ class Space:
   ) -> Float[Array, "{children} l"]:
     """As the function `breed`; only StyleGAN2 has layers to cross."""
     if first_layer:
-      raise UserError("--layer is for StyleGAN2; this generator has no styles.")
+      raise UserError(
+        "--layer is for StyleGAN2 in --space w; here are no styles to mix."
+      )
     return breed(key, parents, children, mutation=mutation, blend=blend)
 
   def pictures(
@@ -317,18 +331,22 @@ class Space:
     return run(images, self.draw(seed, _TRIES))
 
 
-def load(run: str | pathlib.Path) -> Space:
+def load(run: str | pathlib.Path, space: str | None = None) -> Space:
   """Opens the newest checkpoint of a training of a GAN or an autoencoder.
 
   Args:
     run: the training's workdir.
+    space: "z", "w", or None: "w" where there are styles.
 
   Returns:
     The generator, averaged where there is such.
 
   Raises:
-    UserError: if the folder holds no training, or one of another task.
+    UserError: if the folder holds no training, one of another task, or has no
+      such space.
   """
+  if space not in (None, "z", "w"):
+    raise UserError(f"--space is {space!r}, expected z or w.")
   config = workdir.read_config(run)
   name = str(config.get("task"))
   if name != "autoencoder" and not name.startswith("gan"):
@@ -340,48 +358,20 @@ def load(run: str | pathlib.Path) -> Space:
   params, ema, step = checkpoint.load_params(run)
   params = {**params, **ema}
   source = f"{run}, step {step}"
-  if hasattr(task, "styles"):
+  # An adapted GAN keeps the GAN that goes on.
+  gan = getattr(task, "gan", task)
+  if hasattr(gan, "styles"):
     from chibijax.apps import latent_style
 
-    return latent_style.open_space(task, params, source)
+    return latent_style.open_space(gan, params, source, space or "w")
+  if space == "w":
+    raise UserError(f"--space w is for StyleGAN2; {run} has no styles.")
   if name != "autoencoder":
     decode = jax.jit(lambda z, labels: task.generate(params, z, labels))
     return Space(decode, None, task.latent, task.size, task.conditional, source)
-  drawn = characters.LabelledChibis(
-    task.size,
-    seed=3 * config.data.seed,
-    examples=_MOST_CHARACTERS,
-    cutout=tuple(config.data.background) if config.data.cutout else None,
-  )
-  mean, factor = _spread(task, params, drawn)
-  inverse = jnp.linalg.inv(factor)
-  return Space(
-    jax.jit(lambda z, _: task.generate(params, mean + z @ factor)),
-    jax.jit(lambda x: (task.encode(params, x) - mean) @ inverse),
-    task.latent,
-    task.size,
-    False,
-    source,
-    drawn,
-  )
+  from chibijax.apps import latent_codes
 
-
-def _spread(
-  task: Any, params: dict[str, Any], source: characters.LabelledChibis
-) -> tuple[Float[Array, "1 l"], Float[Array, "l l"]]:
-  """Mean of codes, and the matrix that gives normal draws their covariance."""
-  encode = jax.jit(lambda x: task.encode(params, image_ops.to_float(x)))
-  pictures = np.stack([source.load(i)["image"] for i in range(_CHARACTERS)])
-  codes = np.concatenate(
-    [encode(jnp.asarray(part)) for part in np.split(pictures, 8)]
-  )
-  covariance = np.cov(codes, rowvar=False)
-  # More directions than examples can tell apart still need some spread.
-  least = 1e-3 * np.trace(covariance) / len(covariance)
-  factor = np.linalg.cholesky(covariance + least * np.eye(len(covariance))).T
-  return jnp.asarray(codes.mean(0, keepdims=True)), jnp.asarray(
-    factor, jnp.float32
-  )
+  return latent_codes.open_space(task, params, source, config)
 
 
 def _label(seed: int, index: int) -> np.ndarray:

@@ -1,9 +1,13 @@
-"""The space of StyleGAN2's styles, in which its latents are walked.
+"""The spaces of StyleGAN2: of its styles, w, and of what they are made of, z.
 
-A row holds one style for each layer, flat, relative to the mean style and in
-units of the styles' spread: so 0 is the average, and scaling a row is the
-truncation trick. Rows of draws repeat one style; crossing and projecting give
-each layer its own (Abdal et al. 2019, W+).
+In w, which is what one gets unless z is asked for, a row holds one style for
+each layer, flat, relative to the mean style and in units of the styles' spread:
+so 0 is the average, and scaling a row is the truncation trick. Rows of draws
+repeat one style; crossing and projecting give each layer its own (Abdal et al.
+2019, W+). Directions are those of one style, for all layers alike.
+
+In z rows are normal draws, crossed and blended as other generators' are; the
+truncation trick still pulls their styles, after the mapping.
 """
 
 import dataclasses
@@ -49,7 +53,15 @@ class StyleSpace(latent.Space):
     if self.labelled:
       named = [latent._label(seed, i) for i in range(count)]
       labels = jnp.asarray(np.stack(named))
-    return jnp.tile(self.find_style(z, labels), (1, self.layers))
+    return self.push(self.psi * self.find_style(z, labels))
+
+  def coordinates(self, z: latent.Latents) -> Float[Array, "n d"]:
+    """The mean of the layers' styles."""
+    return z.reshape(len(z), self.layers, -1).mean(1)
+
+  def push(self, step: Float[Array, "n d"]) -> latent.Latents:
+    """The same step for each layer."""
+    return jnp.tile(step, (1, self.layers))
 
   def path(self, stops: latent.Latents, frames: int) -> Float[Array, "m l"]:
     """As `latent.path`, along straight lines: styles fill their space."""
@@ -104,17 +116,50 @@ class StyleSpace(latent.Space):
     return born.reshape(children, -1)
 
 
-def open_space(task: Any, params: dict[str, Any], source: str) -> StyleSpace:
-  """The space of a trained StyleGAN2.
+@dataclasses.dataclass(frozen=True)
+class DrawSpace(latent.Space):
+  """A style generator and its normal draws; see `latent.Space`.
+
+  Attributes:
+    generate: latents, labels (or None) and psi to pictures in [-1, 1].
+  """
+
+  generate: Callable[..., Array] | None = None
+
+  def truncated(self, psi: float) -> "DrawSpace":
+    """As `latent.Space.truncated`: in w, as a draw's length says nothing."""
+    return dataclasses.replace(
+      self, decode=lambda z, labels: self.generate(z, labels, psi)
+    )
+
+
+def open_space(
+  task: Any, params: dict[str, Any], source: str, name: str = "w"
+) -> latent.Space:
+  """A space of a trained StyleGAN2.
 
   Args:
     task: a `tasks.gan_style.StyleGan`.
     params: its networks by name, the averaged generator among them.
     source: what was loaded, in words.
+    name: "w" or "z".
 
   Returns:
-    The space.
+    The space, a `StyleSpace` or a `DrawSpace`.
   """
+  if name == "z":
+    generate = jax.jit(
+      lambda z, labels, psi: task.generate(params, z, labels, psi)
+    )
+    return DrawSpace(
+      decode=lambda z, labels: generate(z, labels, 1.0),
+      encode=None,
+      latent=task.latent,
+      size=task.size,
+      conditional=task.conditional,
+      source=source,
+      generate=generate,
+    )
   layers, width = task.generator.layers, task.generator.style
   mean = params["gen_stats"]["mean_style"][None]
 
@@ -143,6 +188,7 @@ def open_space(task: Any, params: dict[str, Any], source: str) -> StyleSpace:
     size=task.size,
     conditional=False,
     source=source,
+    name="w",
     find_style=lambda z, labels: relative(z, labels) / scale,
     noise=task.latent,
     layers=layers,

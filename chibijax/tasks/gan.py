@@ -26,7 +26,7 @@ from chibijax.core import optim
 from chibijax.core.types import Axis, Precision
 from chibijax.errors import UserError
 from chibijax.models import dcgan, r3gan, stylegan2
-from chibijax.ops import diff_augment
+from chibijax.ops import ada, diff_augment
 from chibijax.tasks import gan_style
 from chibijax.tasks.gan_parts import AUGMENTATIONS, LOSSES, Anneal, Augment
 from chibijax.tasks.gan_step import Gan
@@ -107,6 +107,7 @@ def _augment(config: Any) -> Augment:
     values.target,
     values.every,
     values.images,
+    ada.PIPELINES[values.get("pipeline", "bgc")],
   )
 
 
@@ -144,6 +145,12 @@ def _check_augment(values: Any) -> None:
     names = ", ".join(map(repr, AUGMENTATIONS))
     raise UserError(
       f"augment.name is {values.name!r}, expected one of {names}."
+    )
+  pipeline = values.get("pipeline", "bgc")
+  if pipeline not in ada.PIPELINES:
+    names = ", ".join(map(repr, ada.PIPELINES))
+    raise UserError(
+      f"augment.pipeline is {pipeline!r}, expected one of {names}."
     )
   if unknown := set(values.policies) - set(diff_augment.POLICIES):
     raise UserError(

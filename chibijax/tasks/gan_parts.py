@@ -86,6 +86,7 @@ class Augment:
     target: mean sign of real scores to aim at, for "ada".
     every: steps between changes of the probability.
     images: real pictures in which it can rise from 0 to 1.
+    categories: of `ops.ada`, for "ada".
   """
 
   name: str = "none"
@@ -93,6 +94,7 @@ class Augment:
   target: float = 0.6
   every: int = 4
   images: int = 500_000
+  categories: tuple[str, ...] = ada.PIPELINES["bgc"]
 
   def init(self) -> dict[str, Any]:
     """What a state's `extra` keeps of it; empty where it is nothing."""
@@ -108,7 +110,7 @@ class Augment:
   ) -> Float[Array, "b h w 3"]:
     """Changes pictures, each by its own key."""
     if self.name == "ada":
-      return ada.ada(keys, images, extra["ada"]["p"])
+      return ada.ada(keys, images, extra["ada"]["p"], self.categories)
     if self.name == "diffaugment":
       return diff_augment.diff_augment(keys, images, self.policies)
     return images

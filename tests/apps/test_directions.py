@@ -1,5 +1,7 @@
 """Directions: on a generator whose attributes are known, and the commands."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import safetensors
 from PIL import Image
 from typer.testing import CliRunner
 
-from chibijax.apps import directions, latent
+from chibijax.apps import directions, directions_file, latent
 from chibijax.apps.cli import app
 from chibijax.data import characters
 from chibijax.errors import UserError
@@ -114,14 +116,16 @@ def test_a_table_of_seeds_and_its_file(tmp_path) -> None:
   assert found.names == ("light", "odd=name")
   assert found.rows[0].argmax() == 0 and found.rows[1].argmax() == 3
   path = tmp_path / "there" / "ways.safetensors"
-  directions.save(path, found)
-  again = directions.load(path, 6)
+  directions_file.save(path, found)
+  again = directions_file.load(path, _space())
   assert again.names == found.names and again.source == found.source
   np.testing.assert_array_equal(again.rows, found.rows)
   with safetensors.safe_open(path, "numpy") as file:
     assert "light" in file.metadata()["directions"]
   with pytest.raises(UserError, match="of another training"):
-    directions.load(path, 7)
+    directions_file.load(path, dataclasses.replace(_space(), latent=7))
+  with pytest.raises(UserError, match="give --space z, or"):
+    directions_file.load(path, dataclasses.replace(_space(), name="w"))
 
 
 @pytest.mark.parametrize(
@@ -141,13 +145,13 @@ def test_a_bad_table_is_said(tmp_path, text: str, sentence: str) -> None:
   with pytest.raises(UserError, match=sentence):
     directions.of_table(_space(), path)
   with pytest.raises(UserError, match="cannot be read as"):
-    directions.load(path, 6)
+    directions_file.load(path, _space())
 
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> None:
   """Every workdir is the generator above."""
-  monkeypatch.setattr(latent, "load", lambda run: _space())
+  monkeypatch.setattr(latent, "load", lambda run, space: _space())
 
 
 def _call(*words):

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from chibijax import train
-from chibijax.apps import latent
+from chibijax.apps import latent, latent_codes
 from chibijax.apps.cli import app
 from chibijax.core import checkpoint, workdir
 from chibijax.data import characters
@@ -127,7 +127,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _few_characters(monkeypatch: pytest.MonkeyPatch) -> None:
   """Each costs its drawing."""
-  monkeypatch.setattr(latent, "_CHARACTERS", 64)
+  monkeypatch.setattr(latent_codes, "_CHARACTERS", 64)
 
 
 def _size(path) -> tuple[int, int]:

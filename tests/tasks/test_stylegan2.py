@@ -230,6 +230,7 @@ def test_the_recipe_follows_size_and_batch() -> None:
     ({"loss.path_every": 0}, "at least 1"),
     ({"augment.name": "flip"}, "augment.name is 'flip'"),
     ({"augment.every": 0}, "augment.every"),
+    ({"augment.pipeline": "bgx"}, "augment.pipeline is 'bgx'"),
   ],
 )
 def test_config_mistakes_are_said(changes: dict, sentence: str) -> None:

@@ -1,7 +1,7 @@
 """What all commands share: sentences, exit codes and the compiler's cache.
 
 Exit codes: 0 something was made, 2 the command was used wrongly or a file
-cannot be used, 3 no photo showed a face.
+cannot be used, 3 no photo or frame showed a face.
 """
 
 import contextlib
@@ -52,10 +52,12 @@ def fail(sentence: str, code: int = USAGE) -> NoReturn:
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
   """Turns errors that a user can mend into sentences."""
-  from chibijax.errors import UserError
+  from chibijax.errors import NoFaceError, UserError
 
   try:
     yield
+  except NoFaceError as error:
+    fail(str(error), NO_FACE)
   except UserError as error:
     fail(str(error))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chibijax.apps.commands.common import fail, keep_compiled, sentences
-from chibijax.apps.commands.latent import Seed, Workdir, write_grid
+from chibijax.apps.commands.latent import Seed, Where, Workdir, write_grid
 
 EXAMPLES = """Examples:
 
@@ -55,11 +55,12 @@ def directions(
   strongest: Annotated[
     float, typer.Option(help="Of the sheet, in standard deviations.", min=0)
   ] = 4.0,
+  where: Where = None,
   seed: Seed = 0,
 ) -> None:
   """Learns which ways through the latents change which attribute."""
   from chibijax.apps import directions as ways
-  from chibijax.apps import latent, pictures
+  from chibijax.apps import directions_file, latent, pictures
 
   if out.suffix.lower() != ".safetensors":
     fail(f"{out} is not a name for directions; expected NAME.safetensors.")
@@ -69,7 +70,7 @@ def directions(
     if sheet is not None:
       pictures.form_of(sheet)
     keep_compiled()
-    space = latent.load(workdir)
+    space = latent.load(workdir, where)
     if labels is not None:
       found = ways.of_table(space, labels)
     elif reader is not None:
@@ -86,7 +87,7 @@ def directions(
       strengths = [share * k for k in range(-3, 4)]
       grid = ways.sheet(space, found, names, strengths, seed)
       write_grid(sheet, grid, columns=len(strengths))
-    ways.save(out, found)
+    directions_file.save(out, found)
   for name in names:
     typer.echo(f"{found.explained[found.names.index(name)]:6.2f}  {name}")
   typer.echo(f"{len(found.names)} directions of {found.source}: {out}")

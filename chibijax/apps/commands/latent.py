@@ -42,6 +42,15 @@ Learnt = Annotated[
     "--directions", help="What the command directions wrote, for --direction."
   ),
 ]
+Where = Annotated[
+  str | None,
+  typer.Option(
+    "--space",
+    metavar="z|w",
+    help="What is walked: normal draws z or styles w, which StyleGAN2 has and "
+    "uses unless told otherwise.",
+  ),
+]
 Seed = Annotated[int, typer.Option(help="Decides what is drawn.", min=0)]
 Save = Annotated[
   pathlib.Path | None,
@@ -59,14 +68,14 @@ def generate(
   ] = 1.0,
   direction: Steered = None,
   directions: Learnt = None,
+  where: Where = None,
   seed: Seed = 0,
   save: Save = None,
 ) -> None:
   """Draws new chibis with a trained generator, as one grid."""
   with sentences():
-    space = open_space(workdir, out)
-    z = truncation * space.draw(seed, count)
-    z = z + _push(space, direction, directions)
+    space = open_space(workdir, out, where).truncated(truncation)
+    z = space.draw(seed, count) + _push(space, direction, directions)
     write_grid(out, space.pictures(z, space.labels(seed, count)))
     _save(save, z)
   typer.echo(f"{count} pictures of {space.source}: {out}")
@@ -81,6 +90,7 @@ def interpolate(
   ] = 8,
   direction: Steered = None,
   directions: Learnt = None,
+  where: Where = None,
   seed: Seed = 0,
 ) -> None:
   """Blends latents into each other, a row for each pair."""
@@ -89,7 +99,7 @@ def interpolate(
   if len(latents) < 2:
     fail("interpolate needs two latents or more.")
   with sentences():
-    space = open_space(workdir, out)
+    space = open_space(workdir, out, where)
     stops = _read(space, latents) + _push(space, direction, directions)
     rows = [space.path(stops[i : i + 2], frames) for i in range(len(stops) - 1)]
     z = jnp.concatenate(rows)
@@ -118,6 +128,7 @@ def breed(
       min=0,
     ),
   ] = 0,
+  where: Where = None,
   seed: Seed = 0,
   save: Save = None,
 ) -> None:
@@ -128,7 +139,7 @@ def breed(
   if not (0 <= mutation <= 1 and 0 <= blend <= 1):
     fail(f"--mutation {mutation} and --blend {blend} must lie between 0 and 1.")
   with sentences():
-    space = open_space(workdir, out)
+    space = open_space(workdir, out, where)
     parents = _read(space, latents)
     born = space.breed(
       jax.random.key(seed),
@@ -155,6 +166,7 @@ def project(
   steps: Annotated[int, typer.Option(help="Steps of the search.", min=0)] = 200,
   direction: Steered = None,
   directions: Learnt = None,
+  where: Where = None,
   seed: Seed = 0,
   save: Save = None,
 ) -> None:
@@ -165,7 +177,7 @@ def project(
   from chibijax.data import images as image_files
 
   with sentences():
-    space = open_space(workdir, out)
+    space = open_space(workdir, out, where)
     image = image_files.Reader(size=space.size, fit="center").read(picture)
     signed = jnp.asarray(image[None], jnp.float32) / 127.5 - 1
     push = _push(space, direction, directions)
@@ -181,13 +193,15 @@ def project(
   )
 
 
-def open_space(workdir: pathlib.Path, out: pathlib.Path) -> "latent.Space":
+def open_space(
+  workdir: pathlib.Path, out: pathlib.Path, where: str | None = None
+) -> "latent.Space":
   """Opens a training, once the picture's name is known to be one."""
   from chibijax.apps import latent, pictures
 
   pictures.form_of(out)
   keep_compiled()
-  return latent.load(workdir)
+  return latent.load(workdir, where)
 
 
 def _push(
@@ -198,7 +212,7 @@ def _push(
   """What the options add to latents."""
   import math
 
-  from chibijax.apps import directions
+  from chibijax.apps import directions_file
   from chibijax.errors import UserError
 
   if not wanted:
@@ -217,7 +231,7 @@ def _push(
       raise UserError(
         f"--direction is {word!r}, expected NAME=STRENGTH such as yaw=2."
       )
-  return directions.load(file, space.latent).step(strengths)
+  return space.push(directions_file.load(file, space).step(strengths))
 
 
 def _read(space: "latent.Space", names: list[str]) -> "jax.Array":
@@ -241,7 +255,7 @@ def _read(space: "latent.Space", names: list[str]) -> "jax.Array":
     if found.ndim != 2 or found.shape[1] != space.latent:
       raise UserError(
         f"{name} holds an array {found.shape}, expected rows of {space.latent}"
-        " numbers: latents of another training?"
+        " numbers: latents of another training, or of another --space?"
       )
     rows.append(found.astype(np.float32))
   return jnp.asarray(np.concatenate(rows))
