@@ -18,6 +18,7 @@ from PIL import Image
 
 from chibijax import artist
 from chibijax.apps import fetch, gatys
+from chibijax.artist import paintings
 from chibijax.core import checkpoint, workdir
 from chibijax.data import images as image_files
 from chibijax.errors import UserError
@@ -33,7 +34,7 @@ Signed: TypeAlias = Float[jax.Array, "1 _ _ 3"]
 METHODS = ("gatys", "adain", "johnson")
 # In the order of preference where the user names none.
 NETWORKS = ("vgg19", "vgg16", "squeezenet")
-_DRAWN = re.compile(r"artist(?::(\d+))?")
+_DRAWN = re.compile(r"(artist|painting)(?::(\d+))?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Request:
   """What is wanted.
 
   Attributes:
-    styles: picture files, or "artist:N": character N of the artist.
+    styles: picture files, "artist:N": character N of the artist, or
+      "painting:N": an abstract painting, number N.
     method: one of `METHODS`; None is that of the workdir, or "gatys".
     run: a training's workdir, of "adain" and "johnson".
     weights: how much of each style; empty is equal shares.
@@ -279,9 +281,13 @@ def _style_picture(name: str, content: Signed) -> Signed:
   drawn = _DRAWN.fullmatch(name)
   if drawn is None:
     return _read(pathlib.Path(name), size, shrink_only=False)
-  rng = np.random.default_rng([0, int(drawn[1] or 0)])
-  drawing = artist.draw_chibi(artist.sample_attributes(rng), size)
-  rgb = image_files.to_rgb(Image.fromarray(drawing.image))
+  number = int(drawn[2] or 0)
+  if drawn[1] == "painting":
+    rgb = paintings.draw_numbered(number, size)
+  else:
+    rng = np.random.default_rng([0, number])
+    drawing = artist.draw_chibi(artist.sample_attributes(rng), size)
+    rgb = image_files.to_rgb(Image.fromarray(drawing.image))
   return image_ops.to_float(jnp.asarray(np.asarray(rgb)))[None]
 
 

@@ -37,7 +37,8 @@ class Options:
       "labelled": portraits with landmarks and labels (`data.portraits`); or
       "labelled_chibi": chibis with their attributes (`data.characters`); or
       "head": pairs of frames of procedural people (`data.heads`).
-    domain_b: what the artist draws as B, "portrait" or "chibi".
+    domain_b: what the artist draws as B, "portrait", "chibi", "painting" (an
+      abstract one for each example) or "painting:N" (one for all).
     character: which of the seed's characters the figure is.
     identities: procedural people for training; held out, at most that many.
     frames: frames of each of them.

@@ -11,13 +11,15 @@ import abc
 import dataclasses
 import itertools
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from chibijax import artist
+from chibijax.artist import paintings
 from chibijax.data import images
 from chibijax.errors import UserError
 
@@ -168,12 +170,12 @@ class ArtistSource(Source):
 
   Example i of a seed is the same character in both domains: a source of
   portraits and one of chibis with equal seeds are exactly paired, and with
-  different seeds they share no character.
+  different seeds they share no character. Paintings show nobody.
   """
 
   def __init__(
     self,
-    domain: Literal["chibi", "portrait"],
+    domain: str,
     size: int,
     *,
     seed: int = 0,
@@ -186,7 +188,8 @@ class ArtistSource(Source):
     """Describes the drawings; nothing is drawn yet.
 
     Args:
-      domain: "chibi" or "portrait".
+      domain: "chibi", "portrait", "painting" (of abstract paintings, one for
+        each example) or "painting:N" (number N of them, for every example).
       size: side of the pictures, in pixels.
       seed: non-negative; with the index it decides everything.
       examples: number of characters.
@@ -201,8 +204,11 @@ class ArtistSource(Source):
       DataError: if an argument is out of range.
     """
     super().__init__(cache_bytes)
-    if domain not in ("chibi", "portrait"):
-      raise DataError(f"domain must be chibi or portrait, got {domain!r}.")
+    if not re.fullmatch(r"chibi|portrait|painting(:\d+)?", domain):
+      raise DataError(
+        "domain must be chibi, portrait, painting or painting:NUMBER, got"
+        f" {domain!r}."
+      )
     if size < 1 or examples < 1 or seed < 0:
       raise DataError(
         "an artist source needs size >= 1, examples >= 1 and seed >= 0, got"
@@ -224,7 +230,13 @@ class ArtistSource(Source):
     return artist.sample_attributes(np.random.default_rng([self.seed, index]))
 
   def load(self, index: int) -> Example:
-    """Draws one character; see `Source.load`."""
+    """Draws one character or painting; see `Source.load`."""
+    kind, _, number = self.domain.partition(":")
+    if kind == "painting":
+      if number:
+        return {"image": paintings.draw_numbered(int(number), self.size)}
+      rng = np.random.default_rng([self.seed, index])
+      return {"image": paintings.draw_painting(self.size, rng)}
     attributes = self.attributes(index)
     if self.domain == "chibi":
       if self.cutout is not None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from chibijax.models.adain import enlarge, init_he
+from chibijax.models.adain import enlarge, enlarge_smoothly, init_he
 from chibijax.models.layers import AffineNorm, Conv
 
 # Pictures need both sides to be multiples of this (two halvings) ...
@@ -29,11 +29,13 @@ class StyleNet(nn.Module):
   Attributes:
     width: channels of the first layer (32 in the paper).
     blocks: residual blocks (5 in the paper).
+    smooth: enlarge by interpolation instead of repetition.
     dtype: compute dtype; the last tanh and the result are float32.
   """
 
   width: int = 32
   blocks: int = 5
+  smooth: bool = False
   dtype: DTypeLike = jnp.float32
 
   @nn.compact
@@ -56,8 +58,9 @@ class StyleNet(nn.Module):
     for i in range(self.blocks):
       y = jax.nn.relu(self._layer(x, 4 * w, 3, f"block_{i}_0"))
       x = x + self._layer(y, 4 * w, 3, f"block_{i}_1")
-    x = jax.nn.relu(self._layer(enlarge(x), 2 * w, 3, "up_0"))
-    x = jax.nn.relu(self._layer(enlarge(x), w, 3, "up_1"))
+    larger = enlarge_smoothly if self.smooth else enlarge
+    x = jax.nn.relu(self._layer(larger(x), 2 * w, 3, "up_0"))
+    x = jax.nn.relu(self._layer(larger(x), w, 3, "up_1"))
     x = Conv(3, 9, padding=4, reflect=True, dtype=self.dtype, name="head")(x)
     return jnp.tanh(x.astype(jnp.float32))
 

@@ -27,11 +27,11 @@ def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
 
   Args:
     config: an experiment's config (`configs/common.py`): `model.name`
-      ("adain" or "johnson"), `model.features` (network, weights, see
+      ("adain" or "johnson"), `model.features` (network, weights, zoom, see
       `FrozenNetwork`), `loss.content`, `loss.style`, `loss.variation`,
-      `loss.style_layers`,
-      `optim`, `total_steps`, `precision`, `ema`; of "adain" `model.layer` and
-      `model.decoder.blocks`; of "johnson" `model.generator` (width, blocks),
+      `loss.style_layers`, `optim`, `total_steps`, `precision`, `ema`; of
+      "adain" `model.layer`, `model.colors` and `model.decoder` (blocks,
+      smooth); of "johnson" `model.generator` (width, blocks, smooth),
       `loss.content_layers` and `loss.relative`.
     axis: the data axis under pmap; None is the global view of jit.
 
@@ -65,6 +65,7 @@ def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
       tuple(dict.fromkeys((*style_layers, *others))),
       # Johnson's losses have the recipe's units or are relative.
       normalize=adain,
+      zoom=model.features.get("zoom", 1),
     ),
     optimizer=optim.make(config.optim, config.total_steps, axis),
     content=loss.content,
@@ -76,10 +77,20 @@ def build(config: Any, axis: Axis | None = None) -> AdaIn | Johnson:
   )
   if adain:
     blocks = tuple(tuple(block) for block in model.decoder.blocks)
-    net = Decoder(blocks=blocks, dtype=dtype)
-    return AdaIn(net=net, layer=model.layer, **shared)
+    net = Decoder(blocks, model.decoder.get("smooth", False), dtype)
+    return AdaIn(
+      net=net,
+      layer=model.layer,
+      colors=model.get("colors", False),
+      **shared,
+    )
   return Johnson(
-    net=StyleNet(model.generator.width, model.generator.blocks, dtype),
+    net=StyleNet(
+      width=model.generator.width,
+      blocks=model.generator.blocks,
+      smooth=model.generator.get("smooth", False),
+      dtype=dtype,
+    ),
     content_layers=others,
     relative=loss.relative,
     **shared,

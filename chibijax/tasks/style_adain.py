@@ -26,6 +26,9 @@ from chibijax.tasks.style_common import (
   each_example,
 )
 
+# Of colours beside features: the decoder hears three channels of hundreds.
+GAIN = 4.0
+
 Images: TypeAlias = Float[Array, "b h w 3"]
 
 
@@ -35,9 +38,13 @@ class AdaIn(StyleTask):
 
   Attributes:
     layer: of the features; the picture is encoded up to it.
+    colors: the code has three channels more, the picture's colours at the
+      code's size, whose statistics are exchanged as all others are. The paper's
+      has none; features that hardly know colours leave pictures grey.
   """
 
   layer: str = "relu4_1"
+  colors: bool = False
   NET = "decoder"
 
   def init(self, key: PRNGKeyArray, spec: Batch) -> TrainState:
@@ -79,12 +86,19 @@ class AdaIn(StyleTask):
     Raises:
       ValueError: if no border makes `layer` as large as the decoder wants.
     """
-    pads = self._border(frozen, x.shape)
+    pads, picture = self._border(frozen, x.shape), x
     if any(sum(p) for p in pads):
       x = jnp.pad(x, ((0, 0), *pads, (0, 0)), mode="reflect")
-    return self.features(
+    maps = self.features(
       frozen, x, tuple({self.layer: 0, **dict.fromkeys(names)})
     )
+    if self.colors:
+      b, h, w, _ = maps[self.layer].shape
+      small = picture.reshape(b, h, self._stride, w, self._stride, 3)
+      maps[self.layer] = jnp.concatenate(
+        [maps[self.layer], GAIN * small.mean((2, 4))], -1
+      )
+    return maps
 
   def loss(
     self, decoder: Params, frozen: Params, images: Images, styles: Images

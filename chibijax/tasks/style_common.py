@@ -64,12 +64,16 @@ class FrozenNetwork:
       that all have about the same size, as in the rescaled VGG of Gatys et al.
       and AdaIN; networks with ReLUs allow it. The units differ by a
       thousand between published weights.
+    zoom: how much pictures are enlarged before the network sees them, which
+      makes up for a stride in its first layer: without, it is blind to fine
+      stripes, and a network trained through it draws them.
   """
 
   name: str
   weights: str
   depth: tuple[str, ...]
   normalize: bool = False
+  zoom: int = 1
 
   def init(self, key: PRNGKeyArray) -> Params:
     """Reads the weights, those of the layers that are needed.
@@ -116,7 +120,9 @@ class FrozenNetwork:
       name=self.name,
       source=title.partition("-")[0],
     )
-    maps = net.layers(x, _inner(names))
+    shape = (len(x), self.zoom * x.shape[1], self.zoom * x.shape[2], 3)
+    seen = jax.image.resize(x, shape, "linear") if self.zoom > 1 else x
+    maps = net.layers(seen, _inner(names))
     if PIXELS in names:
       maps[PIXELS] = x
     scales = frozen["scales"]

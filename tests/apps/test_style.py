@@ -33,7 +33,7 @@ def files(tmp_path: pathlib.Path) -> dict[str, pathlib.Path]:
   rng = np.random.default_rng(0)
   paths = {}
   for name, shape in (
-    ("photo", (80, 64)), ("one", (70, 70)), ("two", (64, 90)),
+    ("photo", (80, 64)), ("one", (70, 70)),
   ):  # fmt: skip
     paths[name] = tmp_path / f"{name}.png"
     noise = rng.integers(0, 256, (*shape, 3), np.uint8)
@@ -71,7 +71,7 @@ def _read(path: pathlib.Path) -> np.ndarray:
 
 def test_adain_mixes_masks_and_strength(files, runs, tmp_path) -> None:
   out = tmp_path / "new" / "made.png"
-  common = (files["photo"], files["one"], files["two"], "--workdir",
+  common = (files["photo"], files["one"], "painting:3", "--workdir",
             runs["adain"], "--out", out)  # fmt: skip
   result = call(*common, "--weight", 2, "--weight", 1, "--keep-colors")
   assert result.exit_code == 0, result.output

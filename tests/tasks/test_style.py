@@ -155,6 +155,31 @@ def test_published_parameter_counts() -> None:
   assert count(StyleNet(), 1, 32, 32, 3) == 1_679_235
 
 
+def test_adain_code_with_colors_of_an_enlarged_picture() -> None:
+  def build(zoom: int, blocks: tuple) -> style.AdaIn:
+    changes = {"model.features.zoom": zoom, "model.colors": zoom == 2}
+    changes["model.decoder.blocks"] = blocks
+    return style.build(_config("adain", **changes))
+
+  plain, task = build(1, ((6, 1),) * 3), build(2, ((6, 1),) * 2)
+  x = _signed(3, 1, 32, 32, 3)
+  stripes = jnp.where(jnp.arange(32).reshape(1, 1, 32, 1) % 2, 1.0, -1.0)
+  stripes = jnp.broadcast_to(stripes, x.shape)
+
+  @jax.jit
+  def seen(frozen: dict, x: jax.Array, y: jax.Array) -> tuple:
+    first = [t.features(frozen, y, ("relu1",))["relu1"] for t in (plain, task)]
+    return task.encode(frozen, x)["fire2"], first
+
+  code, first = seen(_first("adain").params["features"], x, stripes)
+  assert code.shape == (1, 16, 16, 128 + 3)
+  small = x.reshape(1, 16, 2, 16, 2, 3).mean((2, 4))
+  np.testing.assert_allclose(code[..., -3:], 4 * small, rtol=1e-4, atol=1e-6)
+  # A network that begins with a stride sees stripes of one pixel only so.
+  deviations = [float(y[:, 2:-2, 2:-2].std((1, 2)).mean()) for y in first]
+  assert deviations[0] < 1e-5 < 1e-2 < deviations[1]
+
+
 @functools.lru_cache
 def _transfer():
   return jax.jit(_task("adain").transfer)

@@ -24,7 +24,8 @@ def style(
     list[str] | None,
     typer.Argument(
       metavar="[STYLE]...",
-      help="Pictures whose style is wanted, or artist:N for a drawn chibi.",
+      help="Pictures whose style is wanted, artist:N for a drawn chibi, "
+      "painting:N for an abstract painting.",
     ),
   ] = None,
   out: Annotated[
