@@ -7,6 +7,8 @@ r"""What a training step will cost on TPUs that are not here.
 XLA's TPU compiler needs no TPU: it compiles the step on this host, for minutes,
 and says what it takes of memory and what the chips send each other. It can
 crash, so each compilation is a process of its own; a crash is one sentence.
+With its usual effort it searches for minutes how to cut one convolution; so by
+default it does not, which changes little of what is told here: see --effort.
 """
 
 import argparse
@@ -32,6 +34,9 @@ _ENVIRONMENT = {
   # Several compilations may run side by side; none opens a TPU.
   "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
 }
+# The name under which JAX asks for the compiler's effort, -1 to 1.
+_EFFORT = "JAX_EXEC_TIME_OPTIMIZATION_EFFORT"
+EFFORT = -1.0
 
 
 def command(
@@ -62,6 +67,7 @@ def predict(
   *,
   seconds: float = 3600,
   module: str = WORKER,
+  effort: float = EFFORT,
 ) -> dict[str, Any]:
   """Compiles in a process of its own.
 
@@ -71,17 +77,19 @@ def predict(
     flags: see `command`.
     seconds: until the process is killed.
     module: see `command`.
+    effort: of the compiler to make the program fast, in [-1, 1]; 0 is what a
+      training has.
 
   Returns:
-    The worker's report with `fits` and `limits_s`, or `topology` and `error`,
-    one sentence.
+    The worker's report with `effort`, `fits` and `limits_s`, or `topology` and
+    `error`, one sentence.
   """
   with tempfile.TemporaryDirectory(prefix="chibijax-aot-") as folder:
     words = command(topology, batch, flags, module)
     try:
       ended = subprocess.run(
         [*words, f"--workdir={folder}"],
-        env=environment() | _ENVIRONMENT,
+        env=environment() | settings(effort),
         capture_output=True,
         text=True,
         errors="replace",
@@ -92,9 +100,15 @@ def predict(
       return {"kind": LABEL, "topology": topology, "error": text}
     path = pathlib.Path(folder) / FILE
     if ended.returncode == 0 and path.is_file():
-      return judge(json.loads(path.read_text(encoding="utf-8")))
+      report = json.loads(path.read_text(encoding="utf-8"))
+      return judge(report | {"effort": effort})
   text = why(topology, ended.returncode, ended.stderr)
   return {"kind": LABEL, "topology": topology, "error": text}
+
+
+def settings(effort: float) -> dict[str, str]:
+  """What the compiling process's environment has beyond this one's."""
+  return {**_ENVIRONMENT, _EFFORT: str(effort)}
 
 
 def environment() -> dict[str, str]:
@@ -160,6 +174,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
   add("--batch", type=int, default=0, help="examples a device; 0: the config's")
   add("--json", type=pathlib.Path, help="file of the reports")
   add("--seconds", type=float, default=3600, help="at most, for each")
+  add("--effort", type=float, default=EFFORT, help="of the compiler, -1 to 1")
   add("--module", default=WORKER, help="what python -m runs")
   add("--dry-run", action="store_true", help="print the commands only")
   split = argv.index("--") if "--" in argv else len(argv)
@@ -169,6 +184,8 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     contract.fail("the training's flags, after --, lack --config=...")
   if contract.value(flags, "workdir"):
     contract.fail("nothing is trained, so there is no --workdir.")
+  if not -1 <= options.effort <= 1:
+    contract.fail(f"--effort is {options.effort:g}, expected -1 to 1.")
   for topology in options.topologies:
     try:
       chips.count(topology)
@@ -181,8 +198,9 @@ def main(argv: list[str]) -> int:
   """Runs the command; returns the exit code."""
   options, flags = parse(argv)
   if options.dry_run:
+    pairs = settings(options.effort).items()
     for topology in options.topologies:
-      added = shlex.join(f"{k}={v}" for k, v in _ENVIRONMENT.items())
+      added = shlex.join(f"{k}={v}" for k, v in pairs)
       words = command(topology, options.batch, flags, options.module)
       print(added, shlex.join(words))
     return 0
@@ -195,6 +213,7 @@ def main(argv: list[str]) -> int:
         flags,
         seconds=options.seconds,
         module=options.module,
+        effort=options.effort,
       )
     )
     print(line(rows[-1]), flush=True)

@@ -68,8 +68,7 @@ class Plan:
       added |= {
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": str(self.cpu_devices),
-        # XLA's collectives need a thread for each device, and spare ones.
-        "NPROC": str(max(2, 2 * self.cpu_devices)),
+        "NPROC": str(threads(self.cpu_devices * self.processes)),
       }
     if self.gpus:
       added["CUDA_VISIBLE_DEVICES"] = str(rank)
@@ -243,6 +242,18 @@ class Supervisor:
     what = "step" if moved else "first step"
     say(f"no rank made a {what} for {seconds:.0f} s; all are killed")
     return True
+
+
+def threads(devices: int) -> int:
+  """Threads of XLA in each rank, for so many virtual CPU devices of all ranks.
+
+  All cores, and as its collectives wait for each other in threads at least two
+  a device. The same for every split into ranks: programs are made for them.
+  """
+  cores = os.cpu_count() or 1
+  if hasattr(os, "sched_getaffinity"):
+    cores = len(os.sched_getaffinity(0))
+  return max(cores, 2 * devices)
 
 
 def say(sentence: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from chibijax.core import checkpoint, parallel, workdir
+from launch import local
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STEPS = 40
@@ -33,28 +34,28 @@ FLAGS = [
 
 
 def start(folder, processes, *extra):
-  """Starts a run of 4 devices in so many processes."""
+  """Starts a run of 4 devices in so many processes.
+
+  Also a single one is told of a coordinator: then gloo adds its devices up, as
+  it does between processes. XLA itself has another order, and four numbers
+  have more than one sum.
+  """
   with socket.socket() as free:
     free.bind(("localhost", 0))
     port = free.getsockname()[1]
   environment = os.environ | {
     "JAX_PLATFORMS": "cpu",
     "JAX_NUM_CPU_DEVICES": str(4 // processes),
-    "NPROC": "8",
+    # As under the launcher.
+    "NPROC": str(local.threads(4)),
   }
   running = []
   for rank in range(processes):
     command = [
       sys.executable, "-m", "chibijax.main", *FLAGS,
-      f"--workdir={folder}",
-      *extra,
+      f"--workdir={folder}", f"--coordinator=localhost:{port}",
+      f"--num_processes={processes}", f"--process_id={rank}", *extra,
     ]  # fmt: skip
-    if processes > 1:
-      command += [
-        f"--coordinator=localhost:{port}",
-        f"--num_processes={processes}",
-        f"--process_id={rank}",
-      ]
     with (folder.parent / f"{folder.name}.{rank}.log").open("ab") as log:
       running.append(
         subprocess.Popen(
@@ -138,20 +139,9 @@ def test_sigterm_to_one_rank_stops_all_at_one_step(stopped):
     assert "Traceback" not in log
 
 
-def assert_close_losses(ours, theirs, first):
-  """Compares five steps from `first` on.
-
-  gloo adds the shards in another order than one process does. Adam turns the
-  sign of a gradient near zero into a whole step, and the game between the
-  networks amplifies it: later steps would only measure chaos.
-  """
-  for step in range(first, first + 5):
-    for name, value in ours[step].items():
-      np.testing.assert_allclose(value, theirs[step][name], rtol=1e-4)
-
-
-def test_two_processes_give_the_losses_of_one(single, pair):
-  assert_close_losses(losses(pair), losses(single), first=1)
+def test_two_processes_give_the_bits_of_one(single, pair):
+  assert losses(pair) == losses(single)
+  assert state_hash(pair) == state_hash(single)
 
 
 def test_the_relaunch_ends_with_the_same_bits(pair, stopped, tmp_path):
@@ -171,8 +161,8 @@ def test_the_relaunch_may_have_another_process_count(pair, stopped, tmp_path):
   before = state_hash(stopped)
   assert finish(start(moved, 1)) == [0]
   assert state_hash(stopped) == before
-  assert state_hash(moved)[1] == STEPS
-  assert_close_losses(losses(moved), losses(pair), first=before[1] + 1)
+  assert state_hash(moved) == state_hash(pair)
+  assert losses(moved) == losses(pair)
 
 
 def children(pid):

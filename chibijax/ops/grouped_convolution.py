@@ -43,15 +43,30 @@ def grouped_conv(
       f"{channels} channels and {outputs} outputs do not split into groups of "
       f"{size} channels."
     )
-  if jax.default_backend() != "cpu":
-    return lax.conv_general_dilated(
-      x,
-      kernel,
-      (1, 1),
-      ((1, 1), (1, 1)),
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      feature_group_count=groups,
-    )
+  # Decided when it is lowered: a host without a TPU may compile for one.
+  return lax.platform_dependent(x, kernel, cpu=_rewritten, default=_plain)
+
+
+def _plain(
+  x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 i o"]
+) -> Float[Array, "b h w o"]:
+  """XLA's own form."""
+  return lax.conv_general_dilated(
+    x,
+    kernel,
+    (1, 1),
+    ((1, 1), (1, 1)),
+    dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    feature_group_count=x.shape[-1] // kernel.shape[2],
+  )
+
+
+def _rewritten(
+  x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 i o"]
+) -> Float[Array, "b h w o"]:
+  """The form for CPUs; see `grouped_conv`."""
+  size, outputs = kernel.shape[2:]
+  groups = x.shape[-1] // size
   if groups <= _DENSE:
     return convolution.conv(x, _dense(kernel, groups), padding=1)
   split = x.reshape(*x.shape[:3], groups, size).transpose(3, 0, 1, 2, 4)

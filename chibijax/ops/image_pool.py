@@ -7,6 +7,8 @@ history. Pictures are kept in float32 exactly as they were generated (50
 pictures of 256x256 are 39 MB).
 """
 
+from collections.abc import Callable
+
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -69,7 +71,8 @@ def exchange(
   images: Float[Array, "b h w c"],
   swap: Bool[Array, " b"],
   slot: Int[Array, " b"],
-) -> tuple[ImagePool, Float[Array, "b h w c"]]:
+  local: Callable[[Array], Array] = lambda x: x,
+) -> tuple[ImagePool, Float[Array, "b2 h w c"]]:
   """Shows pictures to the pool and gets pictures to show the discriminator.
 
   The pictures are taken one after the other. While the pool is filling, each
@@ -77,17 +80,19 @@ def exchange(
   the stored picture `slot`, which is returned; elsewhere it is returned and
   not stored. A swap can return a picture of the same batch.
 
-  The sequence is resolved in B x B comparisons of positions, so that the
-  pictures move once, in one gather and one scatter, at any batch size.
+  The sequence is resolved in B x B comparisons of positions, so that only the
+  pictures move that are stored or shown, each once, at any batch size.
 
   Args:
     pool: the buffer.
     images: the latest fakes of the global batch, in [-1, 1].
     swap: decision for each picture, from `draw`.
     slot: position for each picture, from `draw`.
+    local: takes the rows of an array [B] that this device shows; all of them
+      unless given.
 
   Returns:
-    The new pool and the pictures for the discriminator.
+    The new pool and the pictures for the discriminator, in its rows.
   """
   size, batch = pool.images.shape[0], images.shape[0]
   order = jnp.arange(batch)
@@ -99,20 +104,31 @@ def exchange(
   # same[i, j]: picture j is also stored where i looks.
   same = (place[:, None] == place[None, :]) & stored[None, :]
   earlier = same & (order[None, :] < order[:, None])
-  later = same & (order[None, :] > order[:, None])
 
   # What i gets back: the last picture of this batch stored there, else the
   # pool's. -1 stands for "none of this batch".
   last = jnp.where(earlier, order[None, :], -1).max(axis=1)
   source = jnp.where(swapping, last, order)
+  source, seen = local(source), local(place)
   shown = jnp.where(
     (source >= 0)[:, None, None, None],
     images[jnp.maximum(source, 0)],
-    pool.images[place],
+    pool.images[seen],
   )
-  # Only the last picture stored at a place stays; `size` is out of range and
-  # therefore dropped.
-  final = stored & ~later.any(axis=1)
-  kept = pool.images.at[jnp.where(final, place, size)].set(images, mode="drop")
+  # Only the last picture stored at a place stays. The fewer look for their
+  # others, as moving a picture costs far more than comparing positions.
+  if batch < size:
+    replaced = (same & (order[None, :] > order[:, None])).any(axis=1)
+    # `size` is out of range and therefore dropped.
+    final = jnp.where(stored & ~replaced, place, size)
+    kept = pool.images.at[final].set(images, mode="drop")
+  else:
+    here = stored[None, :] & (place[None, :] == jnp.arange(size)[:, None])
+    winner = jnp.where(here, order[None, :], -1).max(axis=1)
+    kept = jnp.where(
+      (winner >= 0)[:, None, None, None],
+      images[jnp.maximum(winner, 0)],
+      pool.images,
+    )
   count = jnp.minimum(pool.count + batch, size).astype(pool.count.dtype)
   return ImagePool(images=kept, count=count), shown

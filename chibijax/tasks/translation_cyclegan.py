@@ -313,10 +313,10 @@ class CycleGan:
       images = self.axis.gather(fakes[i])
       swap, slot = image_pool.draw(keys[i], len(images), self.pool_size)
       pool, images = image_pool.exchange(
-        extra[f"pool_{domain}"], images, swap, slot
+        extra[f"pool_{domain}"], images, swap, slot, self.axis.local
       )
       pools[f"pool_{domain}"] = pool
-      shown.append(self.axis.local(images))
+      shown.append(images)
     return pools, (shown[0], shown[1])
 
 

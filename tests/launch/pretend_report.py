@@ -46,6 +46,9 @@ report = {
   "memory": {"state and batch": 2**30, "temporary": 0, "total": 2**30},
   "collectives": {"all-reduce": 10**8} if devices > 1 else {},
 }
+if topology:
+  asked = os.environ["JAX_EXEC_TIME_OPTIMIZATION_EFFORT"]
+  report["asked_effort"] = float(asked)
 if "steps" in flags:
   # Slower the more devices share this host; losses differ in the last bits.
   off = 1.5 if "disagree" in config and devices > 1 else 1 + 1e-7 * devices

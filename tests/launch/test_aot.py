@@ -38,6 +38,8 @@ def test_launchers_need_the_standard_library_only():
 def test_a_report_is_judged_by_the_chip():
   report = predict("well.py")
   assert report["kind"] == "aot-predicted" and report["fits"] is True
+  # The pretended one tells what it was asked for.
+  assert report["effort"] == report["asked_effort"] == -1.0
   assert report["devices"] == 8 and report["global_batch"] == 32
   # 4 examples a device at 1.1 TFLOP and 8 GB, by v5e's published figures; a
   # ring of eight sends 2 x 7/8 of what it sums.
@@ -102,6 +104,7 @@ def test_dry_run_prints_what_bash_takes(capsys):
     (["--topologies", "v5e", "--", "--config=c"], "no topology such as"),
     (["--topologies", "v5e:0x1", "--", "--config=c"], "no topology such as"),
     (["--", "--config=c", "--workdir=w"], "there is no --workdir"),
+    (["--effort=2", "--", "--config=c"], "--effort is 2, expected -1 to 1"),
   ],
 )
 def test_wrong_use_ends_in_one_sentence(argv, words, capsys):

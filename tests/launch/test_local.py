@@ -73,6 +73,8 @@ def test_ranks_see_a_step_of_slurm(tmp_path):
   assert [x.pop("CUDA_VISIBLE_DEVICES") for x in seen] == ["0", "1"]
   assert seen[0] == seen[1] and 0 <= int(seen[0]["SLURM_JOB_ID"]) < 2**12
   assert seen[0]["SLURM_NTASKS"] == seen[0]["JAX_NUM_CPU_DEVICES"] == "2"
+  # As many as one process with all four devices has.
+  assert int(seen[0]["NPROC"]) == local.threads(4) >= 8
   assert (tmp_path / "ranks" / "rank1.log").is_file()
 
 

@@ -77,8 +77,13 @@ def test_twins_must_agree_bit_for_bit():
   assert not found["agree"]
   (found,) = sweep.agreement([one, two | {"kind": "cpu-virtual"}])
   assert not found["same"] and found["agree"]
+  # Two CPU devices have only one sum.
+  for x in (one, two):
+    x |= {"row": x["row"] | {"devices": 2}, "kind": "cpu-virtual"}
+  (found,) = sweep.agreement([one, two])
+  assert not found["agree"]
   two["losses"] = [{"loss/a": float("nan")}]
-  two["row"] = row | {"devices": 2}
+  two["row"] = row | {"devices": 4}
   (found,) = sweep.agreement([one, two])
   assert not found["agree"]
 

@@ -43,6 +43,17 @@ def test_grouped_conv_and_its_derivatives(groups: int) -> None:
     np.testing.assert_allclose(a, b, atol=2e-4)
 
 
+def test_the_form_is_that_of_the_platform_compiled_for() -> None:
+  x, kernel = jnp.zeros((1, 4, 4, 4)), jnp.zeros((3, 3, 2, 4))
+  slope = jax.grad(
+    lambda x, k: (grouped_convolution.grouped_conv(x, k) ** 2).sum(), (0, 1)
+  )
+  traced = jax.jit(slope).trace(x, kernel)
+  for platform, grouped in (("cpu", False), ("tpu", True), ("cuda", True)):
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("feature_group_count = 2" in text) == grouped, platform
+
+
 def test_channels_that_do_not_split_are_refused() -> None:
   with pytest.raises(ValueError, match="groups of 2"):
     grouped_convolution.grouped_conv(
