@@ -13,17 +13,25 @@ the source, all in [0, 255]:
 | akd | mean absolute difference of landmarks, pixels | t | down |
 
 The protocol is that of GPAvatar (Chu et al. 2024) and GAGAvatar (Chu and Harada
-2024): of each clip the first frame is the source. Self: the other frames of the
-clip drive it. Cross: the frames of another clip do; there is no picture to
-compare with, so only csim, aed and apd are reported. A pair in whose pictures
-no face is found is left out of csim, aed, apd and akd, and counted.
+2024), as the released loader has it (`core/data/loader_track.py`): the first
+frame of each clip is a source and never a driver. Self: the other frames of the
+clip drive it. Cross: those of the clip before it in the order of their names
+do, the last clip's the first; there is no picture to compare with, so only
+csim, aed and apd are reported. That loader drives with the drivers' shapes in
+both cases, which in cross-reenactment are another person's; the released demo
+and this package drive with the source's. The clips are the 50 of VFHQ's test
+set (xg-chu/GAGAvatar#47; the paper says 100), at 512 px, of both pictures the
+square of `crop` (#39).
+
+A pair in whose pictures no face is found is left out of csim, aed, apd and akd,
+and counted; the released code scores it 0 (#43), the best there is of three of
+them.
 
 Published figures use ArcFace (csim), Deep3DFaceRecon's 64 expressions and
 Euler angles in radians (aed, apd: means of absolute differences, as the authors
-told, xg-chu/GAGAvatar#36 and #43) and 68 points of InsightFace at 512 px (akd,
-whose form is OTAvatar's, theEricMa/OTAvatar#27). With other networks the
-figures have the same meaning, but not the same scale: `Estimate.method` names
-them.
+told, #36 and #43) and 68 points of InsightFace at 512 px (akd, whose form is
+OTAvatar's, theEricMa/OTAvatar#27). With other networks the figures have the
+same meaning, but not the same scale: `Estimate.method` names them.
 """
 
 import dataclasses
@@ -31,7 +39,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, PRNGKeyArray, UInt8
+from jaxtyping import Bool, Float, Int, PRNGKeyArray, UInt8
+from PIL import Image
 
 from chibijax.metrics import estimate, identity, lpips, psnr_ssim
 from chibijax.metrics.estimate import Estimate
@@ -43,6 +52,8 @@ Landmarks: TypeAlias = Callable[[Pictures], Float[np.ndarray, "n 68 2"]]
 SELF = ("psnr", "ssim", "lpips", "csim", "aed", "apd", "akd")
 CROSS = ("csim", "aed", "apd")
 HIGHER = ("psnr", "ssim", "csim")
+# Of a bootstrap.
+_DRAWS = 1000
 
 
 class Parameters(NamedTuple):
@@ -101,15 +112,16 @@ def self_pairs(frames: Sequence[int], *, stride: int = 1) -> Iterator[Pair]:
 
 
 def cross_pairs(
-  frames: Sequence[int], *, stride: int = 1, shift: int = 1
+  frames: Sequence[int], *, stride: int = 1, shift: int = -1
 ) -> Iterator[Pair]:
   """Cross-reenactment: each clip's first frame, driven by another clip.
 
-  The published lists are not public; here clip i is driven by clip i + shift,
-  round the end, so that every clip is source and driver once.
+  Clip i is driven by clip i + shift, round the end, so that every clip is
+  source and driver once. GAGAvatar's released loader has shift -1, and LAM's
+  published list 1 (aigc3d/LAM#7). First frames drive nobody.
 
   Args:
-    frames: number of each clip.
+    frames: number of each clip, in the order of the clips' names.
     stride: every so many of the drivers count.
     shift: not a multiple of the number of clips.
 
@@ -124,8 +136,49 @@ def cross_pairs(
     )
   for clip in range(clips):
     driver = (clip + shift) % clips
-    for frame in range(0, frames[driver], stride):
+    for frame in range(1, frames[driver], stride):
       yield Pair((clip, 0), (driver, frame))
+
+
+def crop(
+  pictures: Pictures,
+  points: Float[np.ndarray, "n 5 2"],
+  *,
+  size: int = 512,
+  enlarge: float = 3.0,
+) -> UInt8[np.ndarray, "n s s 3"]:
+  """The square of a head by which methods with other framings are compared.
+
+  As the authors told (xg-chu/GAGAvatar#39): the box of five points, enlarged.
+  They did not say what becomes of its shape; here it is a square of the longer
+  side. Beyond the picture is black.
+
+  Args:
+    pictures: what was made, or what it should be, each cropped by its own
+      points.
+    points: eyes, nose, corners of the mouth, pixels; NaN where there is no
+      face, which becomes a black picture.
+    size: side of the result.
+    enlarge: sides of the square in sides of the box.
+
+  Returns:
+    Squares, bilinearly resized; smaller ones after averaging.
+  """
+  made = np.zeros((len(pictures), size, size, 3), np.uint8)
+  for k, (picture, five) in enumerate(zip(pictures, points, strict=True)):
+    if not np.isfinite(five).all():
+      continue
+    low, high = five.min(0), five.max(0)
+    half = enlarge * (high - low).max() / 2
+    corners = np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half])
+    # Pillow's boxes must lie inside.
+    outer = np.array([*np.floor(corners[:2]), *np.ceil(corners[2:])]).astype(
+      int
+    )
+    inner = Image.fromarray(picture).crop(outer.tolist())
+    box = (corners - np.tile(outer[:2], 2)).tolist()
+    made[k] = inner.resize((size, size), Image.Resampling.BILINEAR, box)
+  return made
 
 
 def csim(
@@ -190,6 +243,7 @@ def measure(
   cross: bool = False,
   batch: int = 16,
   key: PRNGKeyArray | None = None,
+  groups: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, Estimate]:
   """All measures of a protocol that the networks allow.
 
@@ -201,6 +255,9 @@ def measure(
     cross: whether the drivers are other people.
     batch: pictures at a time where networks take many.
     key: of the bootstraps.
+    groups: the clip of each pair's source, over which is then bootstrapped:
+      pairs of a clip are alike, and intervals over pairs too narrow. None:
+      over pairs.
 
   Returns:
     Means over the pairs by name; `details["missing"]` counts the pairs in which
@@ -233,7 +290,7 @@ def measure(
     values["akd"] = distance(*points)
   order = CROSS if cross else SELF
   return {
-    name: _estimate(name, values[name], networks.names, key)
+    name: _estimate(name, values[name], networks.names, key, groups)
     for name in order
     if name in values
   }
@@ -272,6 +329,7 @@ def _estimate(
   values: Float[np.ndarray, " n"],
   names: dict[str, str],
   key: PRNGKeyArray | None,
+  groups: Int[np.ndarray, " n"] | None,
 ) -> Estimate:
   """The mean of the pairs that have a value."""
   there: Bool[np.ndarray, " n"] = np.isfinite(values)
@@ -283,5 +341,33 @@ def _estimate(
       float("nan"), None, None, 0, method, "no face in any picture",
       {"missing": missing},
     )  # fmt: skip
-  found = estimate.mean(values[there], key=key, method=method)
-  return dataclasses.replace(found, details={"missing": missing})
+  details = {"missing": missing}
+  if groups is None:
+    found = estimate.mean(values[there], key=key, method=method)
+    return dataclasses.replace(found, details=details)
+  return _over_groups(values[there], groups[there], method, key, details)
+
+
+def _over_groups(
+  values: Float[np.ndarray, " n"],
+  groups: Int[np.ndarray, " n"],
+  method: str,
+  key: PRNGKeyArray | None,
+  details: dict[str, int],
+) -> Estimate:
+  """The mean, with a bootstrap that draws whole groups."""
+  _, rows = np.unique(groups, return_inverse=True)
+  sums, counts = np.bincount(rows, values), np.bincount(rows)
+  interval: tuple[float | None, float | None] = None, None
+  if len(sums) > 1:
+    rng = estimate.generator(key)
+    drawn = rng.integers(0, len(sums), (_DRAWS, len(sums)))
+    interval = estimate.interval(sums[drawn].sum(1) / counts[drawn].sum(1))
+  return Estimate(
+    float(values.mean()),
+    *interval,
+    len(values),
+    f"{method}; 95% bootstrap over clips, {_DRAWS} draws",
+    "" if len(sums) > 1 else "one clip only",
+    {**details, "clips": len(sums)},
+  )
