@@ -14,8 +14,9 @@ from PIL import Image
 from chibijax.apps import avatar3d, avatar3d_chibi, avatar3d_photo, record
 from chibijax.apps.avatar3d import Networks, Player
 from chibijax.apps.avatar3d_file import Avatar
-from chibijax.apps.avatar3d_photo import Finder, NoFaceError, Source
+from chibijax.apps.avatar3d_photo import Finder, Source
 from chibijax.data.photo import Photo
+from chibijax.errors import NoFaceError
 from chibijax.heads.motion import Motion
 
 # Frames that are computed while others are written.

@@ -4,6 +4,10 @@ An avatar's Gaussians carry features that only its neural renderer turns into a
 picture. Viewers know colours alone, so colours, opacities and sizes are fitted
 to what the renderer draws, of many faces and views, by gradients through the
 rasterizer. Positions stay, so that the vertices still move their Gaussians.
+
+The rasterizer widens Gaussians by a part of a pixel, of the training's small
+pictures. Viewers draw larger ones, in which holes would be left, so that here
+the Gaussians themselves are as much wider.
 """
 
 import dataclasses
@@ -115,7 +119,9 @@ def distill(
   shots = _shots(avatar, model, views + max(views // 4, 1), seed)
   seen = _targets(player, shots)
   keep = np.tile(avatar.inside.reshape(-1), 2)
+  vertices = avatar3d_chibi.posed(model.head, avatar.face).astype(np.float32)
   fixed, first = _start(avatar, keep, degree)
+  fixed["widened"] = _widening(vertices, avatar.face.viewmat, player.size)
   draw = _drawer(player.size)
   held = {k: v[views:] for k, v in seen.items()}
   fitted = {k: v[:views] for k, v in seen.items()}
@@ -123,7 +129,6 @@ def distill(
   params = _fit(draw, fixed, first, fitted, steps, seed, progress)
   after = _psnr(draw, fixed, params, held)
   scene = _scene(fixed, params, fitted["vertices"][0])
-  vertices = avatar3d_chibi.posed(model.head, avatar.face).astype(np.float32)
   plain = Plain(jax.tree.map(np.asarray, scene), len(vertices), before, after)
   return _pruned(dataclasses.replace(plain, gaussians=plain.at(vertices)))
 
@@ -242,9 +247,7 @@ def _shots(avatar: Avatar, model: AvatarModel, count: int, seed: int) -> Motion:
   film = avatar3d_motions.demo(avatar, model.head)
   rng = np.random.default_rng(seed)
   chosen = rng.choice(len(film), count, replace=count > len(film))
-  yaw, pitch = (
-    np.radians(most) * rng.uniform(-1, 1, count) for most in (_YAW, _PITCH)
-  )
+  yaw, pitch = np.radians([[_YAW], [_PITCH]]) * rng.uniform(-1, 1, (2, count))
   # The photo's own face and view are the best that there is.
   yaw[0] = pitch[0] = 0
   views = avatar3d_motions.turned(avatar, model.head, yaw, pitch)
@@ -264,15 +267,11 @@ def _shots(avatar: Avatar, model: AvatarModel, count: int, seed: int) -> Motion:
 def _targets(player: Player, shots: Motion) -> dict[str, np.ndarray]:
   """What is to be fitted: vertices, cameras and the renderer's pictures."""
   vertices = frame_vertices(player, shots)
+  views = shots.viewmats
   fine = [
-    np.asarray(player.fine(player.coarse(v[None], view)))
-    for v, view in zip(vertices, shots.viewmats)
+    player.fine(player.coarse(v[None], w)) for v, w in zip(vertices, views)
   ]
-  return {
-    "vertices": vertices,
-    "viewmats": shots.viewmats,
-    "pictures": np.stack(fine),
-  }
+  return {"vertices": vertices, "viewmats": views, "pictures": np.stack(fine)}
 
 
 def _start(
@@ -297,28 +296,40 @@ def _start(
   return fixed, {"sh": sh, "opacity": logit, "scale": scale}
 
 
+def _widening(
+  vertices: Float[np.ndarray, "v 3"],
+  viewmat: Float[np.ndarray, "4 4"],
+  size: int,
+) -> np.float32:
+  """The variance that the rasterizer adds, in the world, at the head."""
+  depth = float((vertices @ viewmat[2, :3]).mean() + viewmat[2, 3])
+  pixel = depth / float(motions.intrinsics(size)[0, 0])
+  return np.float32(OPTIONS.eps2d * pixel**2)
+
+
 def _scene(
   fixed: dict[str, Any], params: dict[str, Any], vertices: Any
 ) -> splat.Gaussians:
   return splat.Gaussians(
     means=jnp.concatenate([fixed["means"], vertices]),
     quats=fixed["quats"],
-    scales=jnp.exp(params["scale"]),
+    scales=jnp.sqrt(jnp.exp(2 * params["scale"]) + fixed["widened"]),
     opacities=jax.nn.sigmoid(params["opacity"]),
     sh=params["sh"],
   )
 
 
 def _drawer(size: int) -> Callable[..., Float[Array, "s s 3"]]:
-  """Draws one face from one camera."""
+  """Draws one face from one camera, without widening again."""
   K = motions.intrinsics(size)
+  options = dataclasses.replace(OPTIONS, eps2d=0.0)
 
   def draw(
     fixed: dict[str, Any], params: dict[str, Any], vertices: Any, viewmat: Any
   ) -> Float[Array, "s s 3"]:
     camera = splat.Camera(viewmat, jnp.asarray(K), size, size)
     scene = _scene(fixed, params, vertices)
-    return splat.rasterize(scene, camera, OPTIONS).image
+    return splat.rasterize(scene, camera, options).image
 
   return draw
 
@@ -333,13 +344,11 @@ def _fit(
   progress: bool,
 ) -> dict[str, Array]:
   """Minimises the L1 distance to the pictures."""
-  schedule = {
-    k: optax.cosine_decay_schedule(v, max(steps, 1), 0.1)
+  optimizers = {
+    k: optax.adam(optax.cosine_decay_schedule(v, max(steps, 1), 0.1))
     for k, v in _RATES.items()
   }
-  optimizer = optax.multi_transform(
-    {k: optax.adam(v) for k, v in schedule.items()}, {k: k for k in _RATES}
-  )
+  optimizer = optax.multi_transform(optimizers, {k: k for k in _RATES})
 
   def loss(params: dict[str, Array], fixed: Any, batch: Any) -> Array:
     wanted = batch["pictures"].astype(jnp.float32) / 255

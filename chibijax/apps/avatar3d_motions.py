@@ -5,7 +5,6 @@ A motion is `heads.motion.Motion`; what is made here has the frames of a film.
 
 import dataclasses
 import pathlib
-import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -100,10 +99,11 @@ def tracked(video: pathlib.Path, head: HeadModel) -> Motion:
     head: the head model to be fitted.
 
   Raises:
-    UserError: if it cannot be read, or no frame shows a face.
+    NoFaceError: if no frame shows a face.
+    UserError: if it cannot be read.
   """
   from chibijax.apps import detectors, track
-  from chibijax.apps.track_source import Follower, Options
+  from chibijax.apps.track_source import Clip, Follower, Options
   from chibijax.faces import landmarks
 
   if not video.exists():
@@ -111,11 +111,9 @@ def tracked(video: pathlib.Path, head: HeadModel) -> Motion:
       f"{video} does not exist; --drive takes demo, a motion.npz or a video."
     )
   find = Follower(detectors.make("auto"), landmarks.load())
-  with tempfile.TemporaryDirectory() as name:
-    # The pictures are not needed, so they are small.
-    out = pathlib.Path(name) / "clip"
-    track.run(video, out, head, find, options=Options(size=64))
-    return read_motion(out / "motion.npz")
+  clip = Clip(video, Options())
+  found = track.follow(clip, head, find)
+  return found.track.motion(clip.fps, head.name)
 
 
 def fitted(

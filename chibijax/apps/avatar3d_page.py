@@ -3,7 +3,8 @@
 The page holds RGB Gaussians as bytes: positions on a grid of 2^16 steps an
 axis, sizes as logarithms, the motion of the vertices as a few displacements
 (the principal ones of the motion's frames) with a share of each for each frame.
-It draws them with WebGL2, or slowly without it. See `avatar3d_page.html`.
+It draws them with WebGL2, or slowly without it: `avatar3d_page.js` draws,
+`avatar3d_page.html` listens to the user.
 """
 
 import base64
@@ -11,6 +12,7 @@ import dataclasses
 import html
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ COMPONENTS = 24
 _NEGLIGIBLE = 2e-4
 _C0 = 0.28209479177387814
 _TEMPLATE = pathlib.Path(__file__).with_name("avatar3d_page.html")
+_CODE = _TEMPLATE.with_suffix(".js")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,15 +115,14 @@ def write(
   described = describe(plain, vertices, motion)
   # In a script element "<" could end it.
   data = json.dumps(described).replace("<", "\\u003c")
-  page = _TEMPLATE.read_text(encoding="utf-8")
   parts = {
-    "@TITLE@": html.escape(title),
-    "@SAID@": html.escape(said),
-    "@DATA@": data,
+    "TITLE": html.escape(title),
+    "SAID": html.escape(said),
+    "CODE": _CODE.read_text(encoding="utf-8"),
+    "DATA": data,
   }
-  for mark, text in parts.items():
-    before, _, after = page.partition(mark)
-    page = before + text + after
+  page = _TEMPLATE.read_text(encoding="utf-8")
+  page = re.sub(f"@({'|'.join(parts)})@", lambda found: parts[found[1]], page)
   encoded = page.encode()
   if len(encoded) > MAX_BYTES:
     raise UserError(

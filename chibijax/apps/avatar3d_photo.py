@@ -14,7 +14,7 @@ from PIL import Image
 
 from chibijax.apps.avatar3d_file import Face
 from chibijax.data import photo as photo_files
-from chibijax.errors import UserError
+from chibijax.errors import NoFaceError, UserError
 from chibijax.faces import analysis, detect
 from chibijax.faces.detection import Detector
 from chibijax.heads import model as head_model
@@ -29,10 +29,6 @@ LONGEST = 2048
 # Fits that miss a landmark by more than this, of half the picture on average,
 # are none.
 _WORST = 0.15
-
-
-class NoFaceError(UserError):
-  """A photo shows no face."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -9,19 +9,23 @@ A video is read twice, so that its length costs no memory: first for the
 landmarks of all frames, which are then fitted together, then for the pictures.
 """
 
+import collections
 import dataclasses
+import os
 import pathlib
 import shutil
 import time
+from collections.abc import Iterator
+from concurrent import futures
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from tqdm import tqdm
 
-from chibijax.apps import track_preview
-from chibijax.apps.track_source import Clip, Find, Options
+from chibijax.apps import avatar3d_photo, track_preview
+from chibijax.apps.track_source import Clip, Find, Options, ahead
 from chibijax.data import head_frames, head_lmdb
-from chibijax.errors import UserError
+from chibijax.errors import NoFaceError, UserError
 from chibijax.faces import analysis
 from chibijax.heads import motion as motions
 from chibijax.heads import track as tracking
@@ -31,6 +35,7 @@ from chibijax.ops import affine
 # Of the frames, the last tenth is held out, if there are so many.
 _HELD, _SPLIT = 0.1, 20
 _MOTION, _PREVIEW = "motion.npz", "preview.png"
+_THREADS = min(os.cpu_count() or 1, 8)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,6 +65,25 @@ class Report:
   damaged: str = ""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Followed:
+  """The head of a clip.
+
+  Attributes:
+    track: its parameters.
+    crops: from pixels of the frames to those of the pictures.
+    placed: its landmarks in the pictures; those of unseen frames do not count.
+    faces: how many each frame shows.
+    seconds: for landmarks, and for the fit.
+  """
+
+  track: tracking.Track
+  crops: Float32[np.ndarray, "n 2 3"]
+  placed: Float32[np.ndarray, "n 68 2"]
+  faces: list[int]
+  seconds: tuple[float, float]
+
+
 def run(
   video: pathlib.Path,
   out: pathlib.Path,
@@ -87,47 +111,68 @@ def run(
     What happened.
 
   Raises:
-    UserError: if the video cannot be read, no frame shows a face, or `out`
-      exists or cannot be written.
+    NoFaceError: if no frame shows a face.
+    UserError: if the video cannot be read, or `out` exists or cannot be
+      written.
   """
   options = options or Options()
   _check_out(out, options.overwrite)
+  head_lmdb.check_installed()
   clip = Clip(video, options)
+  found = follow(clip, head, find, progress=progress)
   start = time.perf_counter()
-  points, faces, shapes = [], [], []
+  _write(clip, out, head, found, segment, options, progress)
+  return Report(
+    out=out,
+    frames=len(found.faces),
+    seen=int(found.track.seen.sum()),
+    several=int((np.array(found.faces) > 1).sum()),
+    error=float(np.nanmean(found.track.error)),
+    look_seconds=found.seconds[0],
+    fit_seconds=found.seconds[1],
+    write_seconds=time.perf_counter() - start,
+    damaged=clip.damaged,
+  )
+
+
+def follow(
+  clip: Clip, head: HeadModel, find: Find, *, progress: bool = True
+) -> Followed:
+  """Finds the landmarks of all frames, and fits a head to them.
+
+  Args:
+    clip: the frames.
+    head: the head model.
+    find: finds the landmarks of a frame.
+    progress: whether to show a bar.
+
+  Raises:
+    NoFaceError: if no frame shows a face.
+    UserError: if the video cannot be read.
+  """
+  start = time.perf_counter()
+  points, faces = [], []
   with tqdm(total=clip.count, unit="frame", desc="looking",
             disable=not progress) as bar:  # fmt: skip
-    for frame in clip.frames():
+    for frame in ahead(clip.frames()):
       found, count = find(frame)
       points.append(np.full((68, 2), np.nan) if found is None else found)
       faces.append(count)
-      shapes.append(frame.shape)
       bar.update()
   looked = time.perf_counter()
-  seen = np.isfinite(np.array(points)).all((1, 2))
+  marks = np.array(points, np.float32)
+  seen = np.isfinite(marks).all((1, 2))
   if not seen.any():
-    kind = "the photo" if len(seen) == 1 else f"any of the {len(seen)} frames"
-    raise UserError(f"no face was found in {kind} of {video}.")
-  landmarks_ = np.array(points, np.float32)
-  crops = tracking.crop(head, landmarks_, seen, fps=clip.fps)
-  crops = crops * np.float32(options.size)
+    where = f"any of the {len(seen)} frames of " if len(seen) > 1 else ""
+    raise NoFaceError(f"no face was found in {where}{clip.path}.")
+  size = clip.options.size
+  crops = tracking.crop(head, marks, seen, fps=clip.fps) * np.float32(size)
   placed = np.stack(
-    [affine.move(c, p) for c, p in zip(crops, landmarks_, strict=True)]
+    [affine.move(c, p) for c, p in zip(crops, marks, strict=True)]
   )
-  found = tracking.track(head, placed, options.size, seen=seen, fps=clip.fps)
-  fitted = time.perf_counter()
-  _write(clip, out, head, found, crops, placed, segment, options, progress)
-  return Report(
-    out=out,
-    frames=len(seen),
-    seen=int(seen.sum()),
-    several=int((np.array(faces) > 1).sum()),
-    error=float(np.nanmean(found.error)),
-    look_seconds=looked - start,
-    fit_seconds=fitted - looked,
-    write_seconds=time.perf_counter() - fitted,
-    damaged=clip.damaged,
-  )
+  fitted = tracking.track(head, placed, size, seen=seen, fps=clip.fps)
+  seconds = looked - start, time.perf_counter() - looked
+  return Followed(fitted, crops, placed, faces, seconds)
 
 
 def _check_out(out: pathlib.Path, overwrite: bool) -> None:
@@ -145,30 +190,26 @@ def _write(
   clip: Clip,
   out: pathlib.Path,
   head: HeadModel,
-  found: tracking.Track,
-  crops: np.ndarray,
-  placed: np.ndarray,
+  followed: Followed,
   segment: analysis.Segment | None,
   options: Options,
   progress: bool,
 ) -> None:
   """Writes the folder, under another name until it is whole."""
+  found = followed.track
   unfinished = out.with_name(f".{out.name}.new")
   shutil.rmtree(unfinished, ignore_errors=True)
-  sheet = track_preview.Sheet(head, found, placed, options.size)
+  sheet = track_preview.Sheet(head, found, followed.placed, options.size)
   boxes = head_boxes(head, found, options.size)
   split = "" if found.seen.sum() < _SPLIT else "train"
   held = np.flatnonzero(found.seen)[int((1 - _HELD) * found.seen.sum()) :]
   try:
     with head_lmdb.Writer(unfinished, published=options.published) as writer:
       bar = tqdm(
-        clip.frames(), "writing", len(found.seen), unit="frame",
-        disable=not progress,
+        _pictures(clip, followed, segment), "writing", int(found.seen.sum()),
+        unit="frame", disable=not progress,
       )  # fmt: skip
-      for i, frame in enumerate(bar):
-        if i >= len(found.seen) or not found.seen[i]:
-          continue
-        picture = cut_out(frame, crops[i], placed[i], options.size, segment)
+      for i, picture in bar:
         parameters = {
           "box": boxes[i],
           "shape": found.shape,
@@ -194,6 +235,40 @@ def _write(
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def _pictures(
+  clip: Clip, followed: Followed, segment: analysis.Segment | None
+) -> Iterator[tuple[int, UInt8[np.ndarray, "size size 3"]]]:
+  """The numbers and pictures of frames that show the face, made in threads."""
+  size, seen = clip.options.size, followed.track.seen
+  waiting: collections.deque[tuple[int, futures.Future]] = collections.deque()
+  with futures.ThreadPoolExecutor(_THREADS) as pool:
+    for i, frame in enumerate(ahead(clip.frames())):
+      if i >= len(seen) or not seen[i]:
+        continue
+      given = frame, followed.crops[i], followed.placed[i], size, segment
+      waiting.append((i, pool.submit(cut_out, *given)))
+      if len(waiting) > 2 * _THREADS:
+        number, made = waiting.popleft()
+        yield number, made.result()
+    for number, made in waiting:
+      yield number, made.result()
+
+
+class _Background:
+  """Finds the background alone; masks of the rest would take as long each."""
+
+  def __init__(self, segment: analysis.Segment) -> None:
+    self._segment = segment
+    for name in ("size", "margin"):
+      if hasattr(segment, name):
+        setattr(self, name, getattr(segment, name))
+
+  def __call__(
+    self, aligned: UInt8[np.ndarray, "s s 3"]
+  ) -> dict[str, Float32[np.ndarray, "s s"]]:
+    return {"background": self._segment(aligned)["background"]}
+
+
 def cut_out(
   frame: UInt8[np.ndarray, "h w 3"],
   transform: Float[np.ndarray, "2 3"],
@@ -205,17 +280,18 @@ def cut_out(
 
   Args:
     frame: the whole frame.
-    transform: from it to the picture.
+    transform: from it to the picture, without turning.
     points: landmarks in the picture.
     size: side of the picture.
     segment: finds the background; None leaves it.
   """
-  picture = affine.warp(frame, transform, (size, size))
-  whole = (0, 0), (size, size), frame.shape[:2][::-1]
-  inside = affine.covered(affine.invert(transform), *whole) > 0.5
-  if segment is not None:
-    inside &= ~analysis.find_masks(picture, points, segment)["background"]
-  return picture * inside[..., None]
+  zoom = float(transform[0, 0])
+  middle = (size / 2 - transform[:, 2].astype(np.float64)) / zoom
+  picture = avatar3d_photo.crop(frame, middle, size / 2 / zoom, size)
+  if segment is None:
+    return picture
+  masks = analysis.find_masks(picture, points, _Background(segment))
+  return picture * ~masks["background"][..., None]
 
 
 def head_boxes(

@@ -1,10 +1,12 @@
 """Which frames are tracked, and finding the face in them."""
 
+import collections
 import dataclasses
 import pathlib
 import re
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from concurrent import futures
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -13,15 +15,19 @@ from chibijax.apps import photos, videos
 from chibijax.data import images, photo
 from chibijax.errors import UserError
 from chibijax.faces import align, analysis, detect
-from chibijax.faces.detection import Detector
+from chibijax.faces.detection import Detection, Detector
 from chibijax.models import face_parser
 
 # A frame -> its 68 landmarks in its pixels, or None, and how many faces.
 Find: TypeAlias = Callable[
   [UInt8[np.ndarray, "h w 3"]], tuple[Float32[np.ndarray, "68 2"] | None, int]
 ]
-# Frames after which the detector looks again, if nothing went wrong before.
-_AGAIN = 30
+# Frames after which the detector looks again, if nothing went wrong before, and
+# how many are decoded ahead.
+_AGAIN, _AHEAD = 30, 4
+# The most doubt, see `faces.landmarks.Landmarks.judge`, with which a face is
+# followed, and with which it counts where the detector sees one.
+_SURE, _LIKELY = 0.09, 0.12
 # Landmarks further from the mean face than this, in distances of the eyes, are
 # none of a face.
 _STRANGE = 0.35
@@ -123,49 +129,114 @@ class Clip:
         yield photo.read(file).pixels
 
 
-class Follower:
-  """Follows a face: the detector looks only now and then, and after cuts."""
+@runtime_checkable
+class Judge(Protocol):
+  """Finds 68 points in aligned pictures, and says how doubtful they are."""
 
-  def __init__(self, detector: Detector, landmarks: analysis.Landmarks) -> None:
+  size: int
+  margin: float
+
+  def judge(
+    self, aligned: UInt8[np.ndarray, "s s 3"]
+  ) -> tuple[Float32[np.ndarray, "68 2"], float]:
+    """See `faces.landmarks.Landmarks.judge`."""
+
+
+class Follower:
+  """Follows a face: each frame is aligned by the landmarks of the last one.
+
+  The detector looks when they become doubtful, after cuts, and now and then to
+  count faces. It errs alone: in one frame of 30 it took a head for one upside
+  down. So landmarks that are sure are kept, whatever it sees.
+  """
+
+  def __init__(self, detector: Detector, landmarks: Judge) -> None:
     """Begins with no face.
 
     Args:
       detector: see `faces.detect.make`.
-      landmarks: finds 68 points in an aligned picture.
+      landmarks: such as `faces.landmarks.load` makes.
     """
     self._detector, self._landmarks = detector, landmarks
     self._last: np.ndarray | None = None
-    self._faces, self._age = 0, 0
     self._small: np.ndarray | None = None
+    # Faces, and frames since they were counted and since a thorough search.
+    self._faces, self._age, self._searched = 0, 0, _AGAIN
 
   def __call__(
     self, frame: UInt8[np.ndarray, "h w 3"]
   ) -> tuple[Float32[np.ndarray, "68 2"] | None, int]:
     """Finds the landmarks of a frame, given those before it; see `Find`."""
+    cut = self._is_cut(frame)
+    self._age, self._searched = self._age + 1, self._searched + 1
+    if self._last is not None and not cut:
+      points, doubt = self._look(frame, self._last)
+      if doubt < _SURE and not _strange(points, self._last):
+        self._last = points
+        if self._age >= _AGAIN:
+          self._faces = max(len(self._glance(frame)), 1)
+        return points, self._faces
+    found = self._glance(frame)
+    self._last = self._first(frame, found)
+    if self._last is None and (cut or self._searched >= _AGAIN):
+      # Turned, at the border, small: that takes ten times as long.
+      self._searched = 0
+      found = detect.find(frame, self._detector)
+      self._last = self._first(frame, found)
+    self._faces = 0 if self._last is None else len(found)
+    return self._last, self._faces
+
+  def _is_cut(self, frame: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Whether a frame has little in common with the one before."""
     rows, columns = (
       np.linspace(0, n - 1, 16).round().astype(int) for n in frame.shape[:2]
     )
     small = frame[np.ix_(rows, columns)].mean(-1)
-    cut = self._small is None or np.abs(small - self._small).mean() > _CUT
-    self._small = small
-    self._age += 1
-    if not cut and self._last is not None and self._age < _AGAIN:
-      points = self._look(frame, self._last)
-      if not _strange(points, self._last):
-        self._last = points
-        return points, self._faces
-    found = detect.find(frame, self._detector)
-    self._last, self._faces, self._age = None, len(found), 0
-    if found:
-      first = found[0].points
-      if first is None:
-        first = analysis.box_points(found[0].box)
-      points = self._look(frame, self._look(frame, first))
-      self._last = None if _strange(points, points) else points
-    return self._last, self._faces
+    last, self._small = self._small, small
+    return last is None or bool(np.abs(small - last).mean() > _CUT)
 
-  def _look(self, frame: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return analysis.find_landmarks(frame, points, self._landmarks)
+  def _glance(self, frame: np.ndarray) -> list[Detection]:
+    """What the detector sees at once, the largest face first."""
+    self._age = 0
+    return detect.clean(self._detector(frame))
+
+  def _first(
+    self, frame: np.ndarray, found: list[Detection]
+  ) -> np.ndarray | None:
+    """The landmarks of the largest face that has some."""
+    for one in found:
+      points = one.points
+      if points is None:
+        points = analysis.box_points(one.box)
+      # The other way up too.
+      for start in (points, 2 * points.mean(0) - points):
+        start, _ = self._look(frame, start.astype(np.float32))
+        points, doubt = self._look(frame, start)
+        if doubt < _LIKELY and not _strange(points, points):
+          return points
+    return None
+
+  def _look(
+    self, frame: np.ndarray, points: np.ndarray
+  ) -> tuple[np.ndarray, float]:
+    """Landmarks where others say that a face is, and their doubt."""
+    size, margin = self._landmarks.size, self._landmarks.margin
+    transform = align.find_transform(points, size, margin)
+    aligned = align.warp(frame, transform, (size, size))
+    found, doubt = self._landmarks.judge(aligned)
+    return align.move(align.invert(transform), found), doubt
+
+
+def ahead(items: Iterator[Any]) -> Iterator[Any]:
+  """The same items, made in another thread a few before they are taken."""
+  end = object()
+  with futures.ThreadPoolExecutor(1) as pool:
+    waiting = collections.deque(
+      pool.submit(next, items, end) for _ in range(_AHEAD)
+    )
+    while (item := waiting.popleft().result()) is not end:
+      waiting.append(pool.submit(next, items, end))
+      yield item
 
 
 def _strange(points: np.ndarray, last: np.ndarray) -> bool:

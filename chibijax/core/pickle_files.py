@@ -71,7 +71,9 @@ def loads(data: bytes, name: str, *, max_bytes: int = MAX_BYTES) -> Any:
     return _loads(io.BytesIO(data))
   # A damaged pickle makes the unpickler raise anything.
   except Exception as e:
-    raise UserError(f"{name} is not a file of plain arrays ({e}).") from e
+    # Some of Python's sentences have two lines, and an end.
+    why = " ".join(str(e).split()).rstrip(".")
+    raise UserError(f"{name} is not a file of plain arrays ({why}).") from e
 
 
 class _Shell:

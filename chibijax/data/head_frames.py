@@ -250,7 +250,9 @@ def _from_npz(file: pathlib.Path, data: bytes) -> Frames:
   except KeyError as error:
     raise DataError(f"{file} lacks the array {error}.") from error
   except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
-    raise DataError(f"{file} is damaged ({error}).") from error
+    raise DataError(
+      f"{file} is damaged, or not an archive of plain arrays."
+    ) from error
   keys = [str(key) for key in arrays.pop("keys").ravel()]
   for name, array in arrays.items():
     if array.ndim < 2 or len(array) != len(keys):

@@ -348,6 +348,11 @@ class Writer:
         self._environment.set_mapsize(grown)
 
 
+def check_installed() -> None:
+  """Raises DataError without the package lmdb, before long work."""
+  _lmdb()
+
+
 def _lmdb() -> ModuleType:
   """The package, or a sentence that says how to get it."""
   try:

@@ -49,10 +49,16 @@ def _run(
   net: LandmarkNet, params: Any, pictures: UInt8[Array, "b s s 3"]
 ) -> Float[Array, "b 68 2"]:
   """The mean of both heads, in units of the window's side."""
-  shape, peak = net.apply(
-    {"params": params}, pictures.astype("float32") / 127.5 - 1
-  )
-  return (shape + peak) / 2
+  return _heads(net, params, pictures).mean(0)
+
+
+@functools.partial(jax.jit, static_argnames="net")
+def _heads(
+  net: LandmarkNet, params: Any, pictures: UInt8[Array, "b s s 3"]
+) -> Float[Array, "2 b 68 2"]:
+  """Both heads, in units of the window's side."""
+  unit = pictures.astype("float32") / 127.5 - 1
+  return jnp.stack(net.apply({"params": params}, unit))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,6 +96,28 @@ class Landmarks:
       self.net, self.params, jnp.asarray(self._window(aligned)[None])
     )
     return self._place(np.asarray(found)[0], scale)
+
+  def judge(
+    self, aligned: UInt8[np.ndarray, "s s 3"]
+  ) -> tuple[Float32[np.ndarray, "68 2"], float]:
+    """Finds the points of what may be a face, and how doubtful they are.
+
+    Args:
+      aligned: as for a single one.
+
+    Returns:
+      The points, and how far the network's two heads are apart on average, in
+      distances of the eyes. On 15 photos of faces it was 0.03 to 0.07, of the
+      same faces upside down 0.14 and more, beside them 0.11 and more.
+    """
+    heads = np.asarray(
+      _heads(self.net, self.params, jnp.asarray(self._window(aligned)[None]))
+    )[:, 0]
+    points = heads.mean(0)
+    eyes = points[36:42].mean(0) - points[42:48].mean(0)
+    apart = np.linalg.norm(heads[0] - heads[1], axis=-1).mean()
+    doubt = float(apart / max(float(np.linalg.norm(eyes)), 1e-6))
+    return self._place(points, len(aligned) / self.size), doubt
 
   def batch(
     self, pictures: Sequence[UInt8[np.ndarray, "s s 3"]]

@@ -135,7 +135,8 @@ def read_motion(path: str | os.PathLike[str]) -> Motion:
   # A damaged archive makes its readers raise any of these.
   except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
     raise UserError(
-      f"{file} is not a motion: it is no NumPy archive, or damaged ({error})."
+      f"{file} is not a motion: it is no NumPy archive of plain arrays, or "
+      "damaged."
     ) from error
   except (AttributeError, TypeError) as error:
     # What np.load makes of a single array is no archive.

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 from scipy.spatial import transform
 
-from chibijax.errors import UserError
+from chibijax.errors import NoFaceError
 from chibijax.heads import fit, gaze, marks, smoothing
 from chibijax.heads.model import HeadModel
 from chibijax.heads.motion import FOCAL, Motion, intrinsics
@@ -111,14 +111,14 @@ def track(
       hidden; None: eyes look straight ahead.
 
   Raises:
-    UserError: if no frame shows a face.
+    NoFaceError: if no frame shows a face.
   """
   n = len(landmarks)
   finite = np.isfinite(landmarks).all((1, 2))
   seen = finite if seen is None else finite & seen
   if not seen.any():
     frames = "the photo" if n == 1 else f"any of the {n} frames"
-    raise UserError(f"no face was found in {frames}.")
+    raise NoFaceError(f"no face was found in {frames}.")
   matrix = intrinsics(size) if K is None else K
   half = size / 2
   focal = float(matrix[0, 0]) / half

@@ -1,13 +1,14 @@
 """`chibijax track`: a folder of pictures becomes a clip and a motion."""
 
 import pathlib
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from chibijax.apps import cli, track, track_source, videos
+from chibijax.apps import cli, detectors, track, track_source, videos
 from chibijax.apps.track_source import Clip, Options
 from chibijax.data.head_lmdb import HeadLmdb
 from chibijax.errors import UserError
@@ -160,34 +161,107 @@ def test_videos_are_read_twice(tmp_path: pathlib.Path) -> None:
     Clip(tmp_path / "text.mp4", Options())
 
 
-def test_the_detector_looks_now_and_then_and_after_cuts() -> None:
-  looks, points = [], marks()
+class Net:
+  """Says the mean face, as doubtful as it was told."""
 
-  def detector(photo: np.ndarray) -> list[detection.Detection]:
-    looks.append(1)
-    five = track_source.align.five_points(points).astype(np.float32)
+  size, margin = 64, 0.0
+
+  def __init__(self) -> None:
+    self.doubt = 0.03
+
+  def judge(self, aligned: np.ndarray) -> tuple[np.ndarray, float]:
+    points = 64 * track_source.face_parser.MEAN_SHAPE
+    return points.astype(np.float32), self.doubt
+
+
+class Looks:
+  """A detector that counts, and sees the mean face or nothing."""
+
+  def __init__(self) -> None:
+    self.count, self.faces = 0, 1
+
+  def __call__(self, photo: np.ndarray) -> list[detection.Detection]:
+    self.count += 1
+    five = track_source.align.five_points(marks()).astype(np.float32)
     box = np.array([20, 20, 76, 76], np.float32)
-    return [detection.Detection(box, 1.0, five)]
+    return self.faces * [detection.Detection(box, 1.0, five)]
 
-  class Net:
-    """Says the mean face."""
 
-    size, margin = 64, 0.0
+DARK = np.zeros((SIDE, SIDE, 3), np.uint8)
 
-    def __call__(self, aligned: np.ndarray) -> np.ndarray:
-      return (64 * track_source.face_parser.MEAN_SHAPE).astype(np.float32)
 
-  follower = track_source.Follower(detector, Net())
-  dark = np.zeros((SIDE, SIDE, 3), np.uint8)
+def test_the_detector_looks_now_and_then_and_after_cuts() -> None:
+  looks = Looks()
+  follower = track_source.Follower(looks, Net())
   for _ in range(30):
-    found, faces = follower(dark)
+    found, faces = follower(DARK)
     assert found is not None
     assert faces == 1
-  assert len(looks) == 1
-  follower(dark)
-  assert len(looks) == 2
-  follower(dark + 100)
-  assert len(looks) == 3
+  assert looks.count == 1
+  follower(DARK)
+  assert looks.count == 2
+  follower(DARK + 100)
+  assert looks.count == 3
+
+
+def test_a_face_that_leaves_is_lost_and_found_again() -> None:
+  looks, net = Looks(), Net()
+  follower = track_source.Follower(looks, net)
+  assert follower(DARK)[1] == 1
+  # Doubtful, but the detector sees it too.
+  net.doubt = 0.1
+  assert follower(DARK)[1] == 1
+  assert looks.count == 2
+  looks.faces, net.doubt = 0, 0.2
+  for _ in range(3):
+    assert follower(DARK) == (None, 0)
+  # What the detector takes for a face is none.
+  looks.faces = 1
+  assert follower(DARK) == (None, 0)
+  net.doubt = 0.03
+  found, _ = follower(DARK)
+  assert found is not None
+  # Sure landmarks stay, even if the detector sees nothing when it counts.
+  looks.faces = 0
+  for _ in range(31):
+    assert follower(DARK)[1] == 1
+
+
+def test_a_head_seen_upside_down_is_turned() -> None:
+  class Upright(Net):
+    """Is sure where the picture is brighter above."""
+
+    def judge(self, aligned: np.ndarray) -> tuple[np.ndarray, float]:
+      upright = aligned[:32].mean() > aligned[32:].mean()
+      return super().judge(aligned)[0], 0.03 if upright else 0.3
+
+  class Turned(Looks):
+    def __call__(self, photo: np.ndarray) -> list[detection.Detection]:
+      (one,) = super().__call__(photo)
+      points = 2 * one.points.mean(0, keepdims=True) - one.points
+      return [detection.Detection(one.box, 1.0, points)]
+
+  rows = np.linspace(250, 0, SIDE).astype(np.uint8)[:, None, None]
+  frame = np.tile(rows, (1, SIDE, 3))
+  found, _ = track_source.Follower(Turned(), Upright())(frame)
+  # The chin is below the nose.
+  assert found is not None
+  assert found[8, 1] > found[30, 1]
+
+
+def test_no_face_and_no_package_end_the_command(
+  frames: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+  monkeypatch.setattr(detectors, "make", lambda _: lambda photo: [])
+  given = ["track", str(frames), str(tmp_path / "o")]
+  done = CliRunner().invoke(cli.app, given)
+  assert done.exit_code == 3
+  assert "no face was found in any of the 6 frames of" in done.stderr
+  monkeypatch.setitem(sys.modules, "lmdb", None)
+  done = CliRunner().invoke(cli.app, given)
+  assert done.exit_code == 2
+  assert "pip install 'chibijax[avatar]'" in done.stderr
+  assert not (tmp_path / "o").exists()
 
 
 def test_command_says_what_is_wrong(tmp_path: pathlib.Path) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chibijax.apps.commands.common import (
-  NO_FACE,
   fail,
   keep_compiled,
   sentences,
@@ -117,17 +116,14 @@ def avatar3d(
     avatar3d_file.check_name(out)
     networks = avatars.load_networks(workdir or weights, head)
     finder = avatar3d_photo.load_finder(detector, detector_weights, mask=mask)
-    try:
-      made = avatar3d_build.from_photo(
-        avatar3d_photo.read(photo),
-        networks,
-        finder,
-        chibi=chibi,
-        stylize=stylize,
-        consent=consent,
-      )
-    except avatar3d_photo.NoFaceError as error:
-      fail(str(error), NO_FACE)
+    made = avatar3d_build.from_photo(
+      avatar3d_photo.read(photo),
+      networks,
+      finder,
+      chibi=chibi,
+      stylize=stylize,
+      consent=consent,
+    )
     avatar3d_file.write(out, made.avatar)
   for sentence in made.said:
     typer.echo(sentence)
