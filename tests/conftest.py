@@ -5,11 +5,13 @@ module of the package is imported, so they stand at the top of this file.
 """
 
 import atexit
+import gc
 import os
 import pathlib
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 
 # Eight threads for four devices: with fewer, XLA:CPU's collectives can wait for
 # each other forever (each of the devices' programs holds a thread).
@@ -81,6 +83,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
   """Skips GPU tests where there is no GPU."""
   if item.get_closest_marker("gpu") and jax.default_backend() != "gpu":
     pytest.skip(f"needs a GPU; JAX's backend is {jax.default_backend()}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_programs() -> Iterator[None]:
+  """Drops what a file compiled: kept, it comes to 4 GiB in each process."""
+  yield
+  jax.clear_caches()
+  gc.collect()
 
 
 @pytest.fixture(scope="session")
