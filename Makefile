@@ -30,7 +30,7 @@ demo: $(INSTALLED)
 	$(BIN)/python -m chibijax.main --config=configs/cyclegan.py:quick \
 	  --workdir=$(RUN)
 	$(if $(PHOTO),,$(BIN)/chibijax sample-photo $(RUN)/demo/astronaut.png)
-	$(BIN)/chibijax stylize --overwrite --workdir=$(RUN) \
+	$(BIN)/chibijax stylize --align --overwrite --workdir=$(RUN) \
 	  '$(or $(PHOTO),$(RUN)/demo/astronaut.png)' $(RUN)/demo/chibi.png
 	@echo "The photo's chibi: $(RUN)/demo/chibi.png"
 	@echo "Held-out portraits: $$(ls -t $(RUN)/samples/*.png | head -n 1)"

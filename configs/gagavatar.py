@@ -62,7 +62,8 @@ def get_config(variant: str = "") -> ConfigDict:
       "least_scale": 0.0,  # of those at vertices, world units
       # DINOv2's file, "" to ask the environment, "random" for tests.
       "backbone": "",
-      "features": {"network": "vgg16", "weights": ""},
+      # `zoom`: 2 for SqueezeNet, which misses stripes: it begins with a stride.
+      "features": {"network": "vgg16", "weights": "", "zoom": 1},
     }
   )
   config.loss = ConfigDict(

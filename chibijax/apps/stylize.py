@@ -1,8 +1,9 @@
 """Turns photos with the translation networks of a training workdir.
 
 Pictures are uint8 sRGB, [height, width, 3]. A photo becomes a square of the
-model's training size, either by cropping it or by padding its shorter side;
-padding is cut off again afterwards.
+model's training size by cropping it, by framing its largest face as the artist
+frames portraits, or by padding its shorter side; padding is cut off again
+afterwards.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ import importlib
 import pathlib
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -21,11 +22,13 @@ from tqdm import tqdm
 from chibijax.apps import photos as photo_files
 from chibijax.apps import pictures, pretrained
 from chibijax.data import images as image_files
-from chibijax.errors import UserError
+from chibijax.errors import NoFaceError, UserError
 from chibijax.ops import image as image_ops
 
 DIRECTIONS = ("a2b", "b2a")
 MIN_SIZE = 16
+# From a photo's pixels to a square of its largest face.
+Framer: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +123,41 @@ def _compile(
   return lambda pictures: apply(params, pictures)
 
 
+def framer(size: int, detector: str = "auto") -> Framer:
+  """Loads what frames faces as the artist's portraits are framed.
+
+  Args:
+    size: side of the square in pixels.
+    detector: see `faces.detect.make`.
+
+  Returns:
+    A function from a photo's pixels to its largest face in the canonical frame
+    of `faces.align`; it raises a NoFaceError where there is none.
+
+  Raises:
+    UserError: if the detector's weights are missing.
+  """
+  from chibijax.apps import detectors
+  from chibijax.faces import align, analysis, detect, landmarks
+
+  finder, marks = detectors.make(detector), landmarks.load()
+
+  def frame(photo: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
+    found = detect.find(photo, finder)
+    if not found:
+      raise NoFaceError("no face was found, as --align needs.")
+    face = analysis.describe(photo, found[0], marks, None)
+    return align.align(photo, np.asarray(face.landmarks), size)[0]
+
+  return frame
+
+
 def read_square(
-  photo: pathlib.Path, size: int, *, crop: bool = True
+  photo: pathlib.Path,
+  size: int,
+  *,
+  crop: bool = True,
+  frame: Framer | None = None,
 ) -> tuple[UInt8[np.ndarray, "size size 3"], tuple[int, int]]:
   """Reads a photo of any shape as a square.
 
@@ -131,6 +167,7 @@ def read_square(
     crop: True keeps the largest square, at the top of a tall picture, where a
       portrait has its head, and central in a wide one; False keeps everything
       and fills up with the last row's or column's pixels.
+    frame: from `framer`, takes the place of `crop`.
 
   Returns:
     The square, and the (height, width) of its top left part that shows the
@@ -138,7 +175,10 @@ def read_square(
 
   Raises:
     ImageError: if it is not a picture, or damaged.
+    NoFaceError: if `frame` finds no face.
   """
+  if frame is not None:
+    return frame(image_files.Reader().read(photo)), (size, size)
   if crop:
     reader = image_files.Reader(size=size, fit="top")
     return reader.read(photo), (size, size)
@@ -199,6 +239,7 @@ def run(
   stylizer: Stylizer,
   *,
   crop: bool = True,
+  frame: Framer | None = None,
   overwrite: bool = False,
 ) -> Report:
   """Turns photos into PNGs, a batch at a time.
@@ -207,6 +248,7 @@ def run(
     pairs: from `plan`.
     stylizer: from `load`.
     crop: see `read_square`.
+    frame: see `read_square`.
     overwrite: whether PNGs that exist are made again.
 
   Returns:
@@ -228,7 +270,9 @@ def run(
     tqdm(total=len(todo), unit="photo", disable=len(todo) < 2) as bar,
   ):
     batch = []
-    for photo, target, square in _read(todo, stylizer.size, crop, pool):
+    for photo, target, square in _read(
+      todo, stylizer.size, pool, crop=crop, frame=frame
+    ):
       if isinstance(square, str):
         report.skipped[photo] = square
         bar.update()
@@ -247,15 +291,15 @@ def run(
 def _read(
   todo: list[tuple[pathlib.Path, pathlib.Path]],
   size: int,
-  crop: bool,
   pool: futures.Executor,
+  **how: Any,
 ) -> Iterator[tuple[pathlib.Path, pathlib.Path, Any]]:
   """Yields (photo, PNG, (square, kept) or the reason why not), in order."""
 
   def read(photo: pathlib.Path) -> Any:
     try:
-      return read_square(photo, size, crop=crop)
-    except (image_files.ImageError, OSError) as error:
+      return read_square(photo, size, **how)
+    except (image_files.ImageError, NoFaceError, OSError) as error:
       return str(error)
 
   squares = pool.map(read, [photo for photo, _ in todo])

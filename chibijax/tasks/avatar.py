@@ -303,8 +303,13 @@ def build(config: Any, axis: Axis | None = None) -> Avatar:
     raise UserError(f"ema is {config.ema}, expected a decay in [0, 1).")
   layers, features = tuple(loss.layers), None
   if loss.perceptual:
+    given = model.features
     features = FrozenNetwork(
-      model.features.network, model.features.weights, layers, normalize=True
+      given.network,
+      given.weights,
+      layers,
+      normalize=True,
+      zoom=given.get("zoom", 1),
     )
   network = avatar_model.from_config(config)
   optimizers = {}

@@ -119,6 +119,29 @@ def test_no_crop_keeps_the_whole_photo(
     assert picture.size == (40, 48)
 
 
+def test_align_frames_the_face_and_tells_when_there_is_none(
+  run: pathlib.Path, tmp_path: pathlib.Path, astronaut: np.ndarray
+) -> None:
+  (tmp_path / "in").mkdir()
+  Image.fromarray(astronaut).save(tmp_path / "in" / "face.png")
+  blank = np.full((90, 90, 3), 200, np.uint8)
+  Image.fromarray(blank).save(tmp_path / "in" / "blank.png")
+  result = call(
+    "stylize", tmp_path / "in", tmp_path / "out", "--workdir", run, "--align"
+  )
+  assert result.exit_code == 0, result.output
+  assert "no face was found" in result.output
+  assert [p.name for p in (tmp_path / "out").iterdir()] == ["face.png"]
+  # Her eyes and mouth lie where the artist's portraits have theirs.
+  from chibijax.faces import align, analysis, detect, landmarks
+
+  frame = stylize.framer(256)(astronaut)
+  [found] = detect.find(frame, detect.make())
+  marks = analysis.describe(frame, found, landmarks.load(), None).landmarks
+  away = align.five_points(marks) - align.canonical_points(256)
+  assert np.abs(np.delete(away, 2, 0)).max() < 0.04 * 256
+
+
 def test_read_square_takes_the_top_of_tall_and_the_middle_of_wide(
   tmp_path: pathlib.Path,
 ) -> None:

@@ -36,6 +36,13 @@ def stylize(
     bool,
     typer.Option(help="Crop to a square, or keep the whole photo."),
   ] = True,
+  align: Annotated[
+    bool,
+    typer.Option(
+      "--align",
+      help="Frame the largest face as the artist's portraits are framed.",
+    ),
+  ] = False,
   overwrite: Annotated[
     bool, typer.Option(help="Replace pictures that exist.")
   ] = False,
@@ -49,7 +56,10 @@ def stylize(
     stylizer = stylizing.load(
       workdir, direction=direction, size=size, batch=min(batch, len(pairs))
     )
-    report = stylizing.run(pairs, stylizer, crop=crop, overwrite=overwrite)
+    frame = stylizing.framer(stylizer.size) if align else None
+    report = stylizing.run(
+      pairs, stylizer, crop=crop, frame=frame, overwrite=overwrite
+    )
   for photo, reason in report.skipped.items():
     typer.echo(f"skipped {photo}: {reason}", err=True)
   if not report.written and not report.kept:
