@@ -7,12 +7,12 @@ Own pictures: --config.data.source_a=folder --config.data.path_a=photos
 Hardware: one GPU or TPU for the full recipe; 4 CPU cores for :quick.
 Measured: :quick with --config.data.examples=4000 --config.total_steps=6000
   --config.ema=0.995, 2 threads of 4 busy cores, 120 min: 1,000 held-out pairs
-  (benchmarks/quality.py) at PD-squeeze-keras 3.37 [3.31, 3.42], KID-squeeze 3.23
-  [3.15, 3.32], L1 0.105, PSNR 14.6 dB, SSIM 0.44; the chibi of the nearest of
-  the training portraits: 3.12 [3.05, 3.19], 0.02, 0.107, 14.1, 0.46. That run
-  on 64 pairs at step 1,500, where :quick ends: L1 0.123, PSNR 13.4, SSIM 0.38.
-  With random crops (load_size 72), which no photo foretells, 1,600 steps and
-  1,000 pictures came to PD 5.73, KID 5.72, L1 0.153.
+  (benchmarks/quality.py) at PD-squeeze-keras 3.37 [3.31, 3.42], KID-squeeze
+  3.23 [3.15, 3.32], L1 0.105, PSNR 14.6 dB, SSIM 0.44; the chibi of the nearest
+  of the training portraits: 3.12 [3.05, 3.19], 0.02, 0.107, 14.1, 0.46. That
+  run on 64 pairs at step 1,500, where :quick ends: L1 0.123, PSNR 13.4, SSIM
+  0.38. With random crops (load_size 72), which no photo foretells, 1,600 steps
+  and 1,000 pictures came to PD 5.73, KID 5.72, L1 0.153.
   The full recipe: 5.8 s a step on 4 CPU cores; not yet trained on a GPU.
 """
 
