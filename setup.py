@@ -306,6 +306,7 @@ if __name__ == "__main__":
       "chibijax": [
         "**/*.so",
         "**/*.html",
+        "**/*.js",
         "**/weights/*.safetensors",
         "**/weights/*.json",
       ]

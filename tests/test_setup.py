@@ -166,10 +166,10 @@ def test_cuda_can_be_skipped_and_forced(
     build(monkeypatch, tmp_path, sources)
 
 
-def test_source_distribution_holds_everything_to_build_from(tmp_path):
-  """Headers too; built libraries not."""
+def test_distributions_hold_everything(tmp_path):
+  """The source's headers too, built libraries not; what is installed, data."""
   command = [sys.executable, "setup.py", "-q", "egg_info"]
-  command += [f"--egg-base={tmp_path}"]
+  command += [f"--egg-base={tmp_path}", "build_py", f"-d{tmp_path}/lib"]
   environment = os.environ | {"PYTHONWARNINGS": "ignore"}
   subprocess.run(
     command, cwd=ROOT, env=environment, capture_output=True, check=True
@@ -183,3 +183,11 @@ def test_source_distribution_holds_everything_to_build_from(tmp_path):
   ]
   assert native and set(native) <= listed
   assert not [name for name in listed if name.endswith(".so")]
+  compiled = (".py", ".pyc", ".cc", ".cu", ".cuh", ".h", ".so")
+  data = [
+    path.relative_to(ROOT)
+    for path in (ROOT / "chibijax").rglob("*.*")
+    if path.is_file() and path.suffix not in compiled
+  ]
+  assert data
+  assert [x for x in data if not (tmp_path / "lib" / x).is_file()] == []
