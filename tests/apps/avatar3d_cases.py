@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import numpy as np
@@ -77,6 +78,13 @@ def film(count: int = 3) -> motions.Motion:
     for name in ("expression", "pose", "eyes", "viewmats", "valid")
   }
   return dataclasses.replace(whole, **rows)
+
+
+def written(folder: pathlib.Path) -> pathlib.Path:
+  """The avatar's file in a folder."""
+  path = folder / "me.avatar"
+  avatar3d_file.write(path, made())
+  return path
 
 
 def call(*arguments: object) -> Result:

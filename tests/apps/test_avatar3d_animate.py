@@ -11,7 +11,6 @@ from PIL import Image
 from chibijax.apps import (
   avatar3d_build,
   avatar3d_chibi,
-  avatar3d_file,
   avatar3d_motions,
 )
 from chibijax.errors import UserError
@@ -25,6 +24,7 @@ from tests.apps.avatar3d_cases import (
   networks,
   player,
   said,
+  written,
 )
 
 
@@ -124,9 +124,7 @@ def test_demonstration_moves_and_comes_back() -> None:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-  path = tmp_path_factory.mktemp("avatar") / "me.avatar"
-  avatar3d_file.write(path, made())
-  return path
+  return written(tmp_path_factory.mktemp("avatar"))
 
 
 def test_film_by_the_command(

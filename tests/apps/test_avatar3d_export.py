@@ -17,7 +17,6 @@ import pytest
 from chibijax.apps import (
   avatar3d_chibi,
   avatar3d_export,
-  avatar3d_file,
   avatar3d_page,
   splat_files,
 )
@@ -33,6 +32,7 @@ from tests.apps.avatar3d_cases import (
   networks,
   player,
   said,
+  written,
 )
 
 
@@ -210,9 +210,7 @@ console.log(JSON.stringify({{
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-  path = tmp_path_factory.mktemp("avatar") / "me.avatar"
-  avatar3d_file.write(path, made())
-  return path
+  return written(tmp_path_factory.mktemp("avatar"))
 
 
 def test_large_pages_and_wrong_exports_are_refused(
