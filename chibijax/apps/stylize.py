@@ -123,24 +123,20 @@ def _compile(
   return lambda pictures: apply(params, pictures)
 
 
-def framer(size: int, detector: str = "auto") -> Framer:
+def framer(size: int) -> Framer:
   """Loads what frames faces as the artist's portraits are framed.
 
   Args:
     size: side of the square in pixels.
-    detector: see `faces.detect.make`.
 
   Returns:
     A function from a photo's pixels to its largest face in the canonical frame
     of `faces.align`; it raises a NoFaceError where there is none.
-
-  Raises:
-    UserError: if the detector's weights are missing.
   """
   from chibijax.apps import detectors
   from chibijax.faces import align, analysis, detect, landmarks
 
-  finder, marks = detectors.make(detector), landmarks.load()
+  finder, marks = detectors.make(), landmarks.load()
 
   def frame(photo: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
     found = detect.find(photo, finder)
