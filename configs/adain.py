@@ -10,10 +10,10 @@ Own pictures: --config.data.source_a=folder --config.data.path_a=photos
   --config.data.source_b=folder --config.data.path_b=styles
 Afterwards: chibijax style me.jpg painting:7 --workdir runs/adain
 Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
-Measured: :quick stopped after 711 of its 900 steps, 29 minutes on two
-  overloaded CPU cores (6 minutes of CPU time): docs/style_fast.png. Style
-  distance of 32 held-out pairs 0.22, of the portraits themselves 0.67; content
-  distance 1.5. Of 4 pairs 0.17 and 1.9 in 0.06 s a picture, where 100 steps of
+Measured: :quick, 900 steps in 31 minutes, mostly on two overloaded CPU cores (8
+  minutes of CPU time): docs/style_fast.png. Style distance of 32 held-out
+  pairs 0.21, of the portraits themselves 0.67; content distance 1.5. Of 4
+  pairs 0.17 and 1.9 in 0.03 s a picture, where 100 steps of
   Gatys' method have 0.24 and 0.47 in 26 s (benchmarks/style.py). Colours and
   light are the style's, large shapes are not; hatching comes out worst.
 """

@@ -45,7 +45,9 @@ def get_config(variant: str = "") -> ConfigDict:
     }
   )
   # identity: compare chibis with their translations, too.
-  config.loss = ConfigDict({"nce": 1.0, "identity": True, "temperature": 0.07})
+  config.loss = ConfigDict(
+    {"nce": 1.0, "identity": True, "temperature": 0.07, "r1": 0.0}
+  )
   config.optim.b1 = 0.5
   config.optim.schedule = "linear_decay"
   config.optim.decay_start = 0.5

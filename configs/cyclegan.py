@@ -44,7 +44,7 @@ def get_config(variant: str = "") -> ConfigDict:
       "batch_calls": False,
     }
   )
-  config.loss = ConfigDict({"cycle": 10.0, "identity": 5.0})
+  config.loss = ConfigDict({"cycle": 10.0, "identity": 5.0, "r1": 0.0})
   config.optim.b1 = 0.5
   config.optim.schedule = "linear_decay"
   config.optim.decay_start = 0.5

@@ -10,10 +10,10 @@ The style is the mean of domain b's: of one picture, where a folder has one, or
   another painting, --config.data.domain_b=painting:7
   --config.data.source_b=folder --config.data.path_b=styles
 Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
-Measured: :quick stopped after 551 of its 700 steps, 31 minutes on two
-  overloaded CPU cores (6 minutes of CPU time): docs/style_fast.png. Style
-  distance of 32 held-out portraits 0.16, before 0.61; content distance 1.3. Of
-  4 portraits 0.17 and 1.3 in 0.02 s a picture, where 100 steps of Gatys' method
+Measured: :quick, 700 steps in 33 minutes, mostly on two overloaded CPU cores (8
+  minutes of CPU time): docs/style_fast.png. Style distance of 32 held-out
+  portraits 0.15, before 0.61; content distance 1.3. Of 4 portraits 0.17 and
+  1.3 in 0.03 s a picture, where 100 steps of Gatys' method
   have 0.18 and 0.41 in 32 s (benchmarks/style.py).
 """
 

@@ -6,12 +6,12 @@ Variants: `configs/super_resolution.py:gan` (adds the perceptual and the
 Own pictures: --config.data.source_a=folder --config.data.path_a=pictures
 Then: chibijax upscale PHOTO OUT --workdir=runs/sr
 Hardware: one GPU for the full recipe; 2 to 4 CPU cores for :quick.
-Measured: :quick, one niced thread of a busy CPU (load 28 on 4 cores), 2,000
-  steps and then 1,500 from these weights (`init_from`), each with a cosine of
-  its own, 32 min: 500 held-out chibis at PSNR 24.5 dB [24.3, 24.6], bicubic
-  24.0 [23.9, 24.1]; KID-squeeze 1.11 [1.03, 1.19], bicubic 1.37 [1.30, 1.45]
-  (benchmarks/quality.py): docs/super_resolution_quick.png. After the first
-  2,000 it was behind bicubic by 0.4 dB. The full recipe: not yet trained.
+Measured: :quick, one thread of a busy CPU (load 12 on 4 cores), 34 min: 500
+  held-out chibis at PSNR 24.6 dB [24.5, 24.8], bicubic 24.0 [23.9, 24.1];
+  PD-squeeze-keras 1.47 [1.43, 1.50], bicubic 1.68 [1.64, 1.71]; KID-squeeze
+  1.08 [1.00, 1.16], bicubic 1.37 [1.30, 1.45] (benchmarks/quality.py):
+  docs/super_resolution_quick.png.
+  The full recipe: not yet trained.
 """
 
 from ml_collections import ConfigDict

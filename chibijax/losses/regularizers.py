@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-# Pictures [B, H, W, C] to one score each, [B].
+# Pictures [B, H, W, C] to a score each, [B], or one for each of their patches.
 ScoreFn = Callable[[Array], Array]
 
 
 def squared_gradient(
   score: ScoreFn, images: Float[Array, "b h w c"]
-) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
+) -> tuple[Float[Array, "b *patches"], Float[Array, " b"]]:
   """Scores pictures and measures how steep the score is at each.
 
   Args:
@@ -26,11 +26,12 @@ def squared_gradient(
     images: where to measure.
 
   Returns:
-    The scores, and the squared norm of each one's gradient with respect to its
-    picture, both float32.
+    The scores as they are, [B] or [B, ...] of patches, and for each picture
+    the squared norm of the gradient of its mean score, [B], float32.
   """
   scores, pullback = jax.vjp(score, images)
-  (slope,) = pullback(jnp.ones_like(scores))
+  share = 1.0 / math.prod(scores.shape[1:])
+  (slope,) = pullback(jnp.full_like(scores, share))
   slope = slope.astype(jnp.float32)
   return scores, jnp.square(slope).sum((1, 2, 3))
 

@@ -37,6 +37,8 @@ class PatchDiscriminator(nn.Module):
     layers: strided layers (3 gives the 70x70 patch).
     statistics: of the norms: "" for instance norm without parameters, or
       "batch" or "picture" as in `layers.AffineNorm`.
+    norm: normalise at all; a discriminator whose slope is penalised (R1) does
+      better without.
     antialias: shrink by `ops.blur` in place of strides.
     axis_name: the mapped axis that a batch is spread over under `pmap`.
     init_kernel: draws the kernels.
@@ -46,6 +48,7 @@ class PatchDiscriminator(nn.Module):
   width: int = 64
   layers: int = 3
   statistics: str = ""
+  norm: bool = True
   antialias: bool = False
   axis_name: str | None = None
   init_kernel: Initializer = init_kernel
@@ -86,9 +89,9 @@ class PatchDiscriminator(nn.Module):
     return Conv(1, **shape, name="head")(x).astype(jnp.float32)
 
   def _layer(self, x: Array, i: int, shape: dict[str, Any]) -> Array:
-    """Convolution, norm (none in the first layer), LeakyReLU."""
+    """Convolution, norm (never in the first layer), LeakyReLU."""
     features = self.width * min(2**i, _MAX_GROWTH)
-    if i == 0:
+    if i == 0 or not self.norm:
       return leaky_relu(Conv(features, **shape)(x))
     if not self.statistics:
       return ConvNorm(features, activation=leaky_relu, **shape)(x)

@@ -8,7 +8,9 @@ levels below the fourth. Depth 8 at 64 channels (the U-Net-256) has 54,413,955
 parameters.
 
 With fewer levels it takes smaller pictures: sides must be multiples of
-2**depth.
+2**depth. The last transposed convolution makes four pixels from each place of
+the last but one resolution, which at 256 pixels nobody sees and at 64 is noise:
+`refine` puts one more layer behind it, which sees all of them.
 """
 
 import flax.linen as nn
@@ -32,6 +34,8 @@ class UnetGenerator(nn.Module):
     depth: levels, at least 2 (8 for 256 pixels).
     channels: channels of the result.
     dropout: share of the inner levels' values that training sets to 0.
+    refine: come up to `width` channels, and from these to the picture by a 3x3
+      convolution (the paper has the picture at once).
     statistics: of the norms: "batch" (the paper) or "picture"; the same for a
       batch of one.
     axis_name: the mapped axis that a batch is spread over under `pmap`.
@@ -42,6 +46,7 @@ class UnetGenerator(nn.Module):
   depth: int = 8
   channels: int = 3
   dropout: float = 0.5
+  refine: bool = False
   statistics: str = "batch"
   axis_name: str | None = None
   dtype: DTypeLike = jnp.float32
@@ -90,8 +95,14 @@ class UnetGenerator(nn.Module):
       if _FULL < i < last and keys is not None and self.dropout:
         x = _drop(x, keys, i, self.dropout)
       x = jnp.concatenate([skips.pop(), x], -1)
-    head = conv | {"use_bias": True}
-    x = Conv(self.channels, transpose=True, **head, name="head")(jax.nn.relu(x))
+    x = jax.nn.relu(x)
+    if self.refine:
+      x = Conv(self.width, transpose=True, **conv, name="up_0")(x)
+      x = jax.nn.relu(self._norm("up_norm_0")(x))
+      head = dict(size=3, padding=1, dtype=self.dtype)
+    else:
+      head = conv | dict(transpose=True, use_bias=True)
+    x = Conv(self.channels, **head, name="head")(x)
     return jnp.tanh(x.astype(jnp.float32))
 
   def _norm(self, name: str) -> AffineNorm:

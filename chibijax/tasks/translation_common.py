@@ -16,12 +16,14 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 from chibijax.core.types import (
   Axis,
   Batch,
+  Metrics,
   Params,
   Precision,
   TrainState,
   inference_params,
 )
 from chibijax.errors import UserError
+from chibijax.losses import regularizers
 from chibijax.models import layers
 from chibijax.models.patchgan import PatchDiscriminator
 from chibijax.models.resnet import ResnetGenerator
@@ -82,6 +84,31 @@ def apply(
   return [
     jax.tree.map(functools.partial(part, i), y) for i in range(len(batches))
   ]
+
+
+def judged(
+  judge: Callable[..., list[Array]], real: Images, fake: Images, r1: float
+) -> tuple[Array, Array, Metrics]:
+  """Scores of real and of generated pictures, and how steep they are.
+
+  Args:
+    judge: a discriminator: batches of pictures to the scores of each.
+    real: pictures in [-1, 1].
+    fake: generated ones; no gradient reaches them.
+    r1: weight of the penalty; 0 saves its second derivative.
+
+  Returns:
+    The scores of both and, unless the weight is 0, "loss/r1": half of the mean
+    squared gradient norm of the real pictures' mean scores (Mescheder et al.
+    2018, eq. 9), without its weight.
+  """
+  fake = jax.lax.stop_gradient(fake)
+  if not r1:
+    true, false = judge(real, fake)
+    return true, false, {}
+  (false,) = judge(fake)
+  true, squared = regularizers.squared_gradient(lambda x: judge(x)[0], real)
+  return true, false, {"loss/r1": regularizers.zero_centered(squared)}
 
 
 def pictures(
@@ -301,6 +328,18 @@ def check_config(config: Any, *values: str) -> None:
     raise UserError(f"Weights and sizes must not be negative, got {got}.")
 
 
+def r1_weight(config: Any) -> float:
+  """The weight of R1; runs of before there was a choice do not say.
+
+  Raises:
+    UserError: if it is negative.
+  """
+  weight = config.loss.get("r1", 0.0)
+  if weight < 0:
+    raise UserError(f"loss.r1 is {weight}, expected a weight of at least 0.")
+  return weight
+
+
 def strengths(config: Any) -> tuple[tuple[str, float], ...]:
   """The augmentations that are on, by name."""
   return tuple((k, v) for k, v in config.augment.items() if v > 0)
@@ -328,6 +367,7 @@ def patch_discriminator(
     width=model.width,
     layers=model.layers,
     statistics=statistics,
+    norm=model.get("norm", True),
     antialias=model.get("antialias", False),
     axis_name=axis.name if axis else None,
     init_kernel=initializer(config),

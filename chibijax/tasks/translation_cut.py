@@ -11,6 +11,7 @@ ten times as much, and mirrors half of its steps (`model.flip`).
 """
 
 import dataclasses
+import functools
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -72,6 +73,7 @@ class Cut(common.OneWay):
     nce: weight of the contrastive loss.
     identity: compare chibis with their translations, too.
     flip: mirror half of the steps, which makes the encoder equivariant.
+    r1: weight of the penalty on the discriminator's slope; 0 in the recipe.
     ema: decay of the generator's average; 0 keeps none.
     paired: evaluation batches hold pairs, so `image_b` is the target.
     batch_calls: run one network on several batches as one larger batch.
@@ -90,6 +92,7 @@ class Cut(common.OneWay):
   nce: float = 1.0
   identity: bool = True
   flip: bool = False
+  r1: float = 0.0
   ema: float = 0.0
   paired: bool = False
   batch_calls: bool = False
@@ -159,7 +162,7 @@ class Cut(common.OneWay):
 
   def discriminator_loss(
     self, disc: Params, b: Images, fake: Images
-  ) -> Float[Array, ""]:
+  ) -> tuple[Float[Array, ""], Metrics]:
     """Least-squares loss with its factor 1/2.
 
     Args:
@@ -168,12 +171,17 @@ class Cut(common.OneWay):
       fake: generated ones; no gradient reaches them.
 
     Returns:
-      The loss.
+      The loss and metrics, which are unweighted.
     """
-    scores = self._apply(
-      self.discriminator, disc, b, jax.lax.stop_gradient(fake)
+    true, false, found = common.judged(
+      functools.partial(self._apply, self.discriminator, disc),
+      b,
+      fake,
+      self.r1,
     )
-    return adversarial.least_squares_discriminator(*scores)
+    loss = adversarial.least_squares_discriminator(true, false)
+    metrics = {"loss/discriminator": loss, **found}
+    return loss + self.r1 * found.get("loss/r1", 0.0), metrics
 
   def generator_loss(
     self,
@@ -257,7 +265,7 @@ class Cut(common.OneWay):
     if self.flip:
       # The keys are patches of the pictures as they are.
       seen = self._encode(gen, shown)
-    judged, grads = jax.value_and_grad(self.discriminator_loss)(
+    grads, judged = jax.grad(self.discriminator_loss, has_aux=True)(
       disc, b, fakes[0]
     )
     opt = dict(state.opt)
@@ -290,7 +298,7 @@ class Cut(common.OneWay):
       opt=opt,
       ema=ema,
     )
-    return state, self.axis.mean({**metrics, "loss/discriminator": judged})
+    return state, self.axis.mean({**metrics, **judged})
 
   def generate(self, gen: Params, images: Images) -> Images:
     """Translates pictures in [-1, 1]; see `OneWay`."""
@@ -344,7 +352,7 @@ def build(config: Any, axis: Axis | None = None) -> Cut:
       (width, layers, antialias), `model.sampler` (features, patches),
       `model.taps`, `model.flip`, `model.init`, `loss.nce`, `loss.identity`
       (whether), `loss.temperature`; optional: `model.generator.remat`,
-      `model.batch_calls` and `translation_extras`' losses.
+      `model.batch_calls`, `loss.r1` and `translation_extras`' losses.
     axis: the data axis under pmap; None is the global view of jit.
 
   Returns:
@@ -381,6 +389,7 @@ def build(config: Any, axis: Axis | None = None) -> Cut:
     nce=loss.nce,
     identity=loss.identity,
     flip=model.flip,
+    r1=common.r1_weight(config),
     ema=config.ema,
     paired=common.has_targets(config.data),
     batch_calls=model.get("batch_calls", False),

@@ -8,6 +8,7 @@ where the reference counts epochs.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -51,6 +52,7 @@ class CycleGan:
     disc_optimizer: optimiser of both discriminators together.
     cycle: weight of cycle consistency.
     identity: weight of the identity loss; 0 saves its two generator calls.
+    r1: weight of the penalty on the discriminators' slopes; 0 in the recipe.
     pool_size: pictures in each domain's pool of fakes; 0 shows the latest.
     ema: decay of the generators' average; 0 keeps none.
     paired: evaluation batches hold pairs, so `image_b` is the target.
@@ -68,6 +70,7 @@ class CycleGan:
   disc_optimizer: optax.GradientTransformation
   cycle: float = 10.0
   identity: float = 5.0
+  r1: float = 0.0
   pool_size: int = 50
   ema: float = 0.0
   paired: bool = False
@@ -188,15 +191,22 @@ class CycleGan:
         which no gradient reaches.
 
     Returns:
-      The loss and ((), metrics).
+      The loss and ((), metrics); metrics are unweighted.
     """
-    total = jnp.zeros(())
+    total, steep = jnp.zeros(()), jnp.zeros(())
     for name, x, y in zip(DISCRIMINATORS, *pictures):
-      scores = self._apply(
-        self.discriminator, disc[name], x, jax.lax.stop_gradient(y)
+      true, false, found = common.judged(
+        functools.partial(self._apply, self.discriminator, disc[name]),
+        x,
+        y,
+        self.r1,
       )
-      total += adversarial.least_squares_discriminator(*scores)
-    return total, ((), {"loss/discriminator": total})
+      total += adversarial.least_squares_discriminator(true, false)
+      steep += found.get("loss/r1", 0.0)
+    metrics = {"loss/discriminator": total}
+    if self.r1:
+      total, metrics["loss/r1"] = total + self.r1 * steep, steep
+    return total, ((), metrics)
 
   def train_step(
     self, state: TrainState, batch: Batch, key: PRNGKeyArray
@@ -326,8 +336,8 @@ def build(config: Any, axis: Axis | None = None) -> CycleGan:
   Args:
     config: `model.generator` (width, blocks), `model.discriminator` (width,
       layers), `model.pool_size`, `loss.cycle`, `loss.identity`; optional:
-      `model.generator.remat`, `model.batch_calls`, `model.init`, and
-      `translation_extras`' losses.
+      `model.generator.remat`, `model.batch_calls`, `model.init`, `loss.r1`,
+      and `translation_extras`' losses.
     axis: the data axis under pmap; None is the global view of jit.
 
   Returns:
@@ -346,6 +356,7 @@ def build(config: Any, axis: Axis | None = None) -> CycleGan:
     disc_optimizer=optim.make(config.optim, config.total_steps, axis),
     cycle=loss.cycle,
     identity=loss.identity,
+    r1=common.r1_weight(config),
     pool_size=model.pool_size,
     ema=config.ema,
     paired=common.has_targets(config.data),

@@ -49,6 +49,8 @@ class Pix2Pix(common.OneWay):
     l1: weight of the distance to the truth.
     gan: weight of the adversarial loss; 0 trains no discriminator, for what
       the distance alone can do.
+    r1: weight of the penalty on the discriminator's slope in the chibi; 0 in
+      the paper.
     ema: decay of the generator's average; 0 keeps none.
     augment: strengths of `ops.augment.photometric` for photos, by name.
     extras: further losses.
@@ -61,6 +63,7 @@ class Pix2Pix(common.OneWay):
   disc_optimizer: optax.GradientTransformation
   l1: float = 100.0
   gan: float = 1.0
+  r1: float = 0.0
   ema: float = 0.0
   augment: tuple[tuple[str, float], ...] = ()
   extras: Extras = dataclasses.field(default_factory=Extras)
@@ -103,7 +106,7 @@ class Pix2Pix(common.OneWay):
 
   def discriminator_loss(
     self, disc: Params, a: Images, b: Images, fake: Images
-  ) -> Float[Array, ""]:
+  ) -> tuple[Float[Array, ""], Metrics]:
     """Half the cross-entropy of true and generated pairs.
 
     Args:
@@ -113,11 +116,17 @@ class Pix2Pix(common.OneWay):
       fake: generated chibis; no gradient reaches them.
 
     Returns:
-      The loss.
+      The loss and metrics, which are unweighted.
     """
-    real = self._judge(disc, a, b)
-    made = self._judge(disc, a, jax.lax.stop_gradient(fake))
-    return 0.5 * adversarial.logistic_discriminator(real, made)
+    true, false, found = common.judged(
+      lambda *chibis: [self._judge(disc, a, x) for x in chibis],
+      b,
+      fake,
+      self.r1,
+    )
+    loss = 0.5 * adversarial.logistic_discriminator(true, false)
+    metrics = {"loss/discriminator": loss, **found}
+    return loss + self.r1 * found.get("loss/r1", 0.0), metrics
 
   def generator_loss(
     self,
@@ -168,10 +177,9 @@ class Pix2Pix(common.OneWay):
     )
     disc_opt, judged = state.opt["disc"], {}
     if self.gan:
-      value, grads = jax.value_and_grad(self.discriminator_loss)(
+      grads, judged = jax.grad(self.discriminator_loss, has_aux=True)(
         disc, a, b, fake
       )
-      judged = {"loss/discriminator": value}
       disc, disc_opt = common.update(self.disc_optimizer, grads, disc_opt, disc)
     (_, metrics), (direct, toward) = jax.value_and_grad(
       self.generator_loss, argnums=(0, 1), has_aux=True
@@ -212,7 +220,8 @@ def build(config: Any, axis: Axis | None = None) -> Pix2Pix:
   Args:
     config: `model.generator` (width, depth, dropout), `model.discriminator`
       (width, layers), `model.statistics` ("batch" or "picture"), `loss.l1`;
-      optional: `loss.gan` (1), `translation_extras`' losses.
+      optional: `model.generator.refine`, `model.discriminator.norm`,
+      `loss.gan` (1), `loss.r1`, `translation_extras`' losses.
     axis: the data axis under pmap; None is the global view of jit.
 
   Returns:
@@ -244,6 +253,7 @@ def build(config: Any, axis: Axis | None = None) -> Pix2Pix:
     width=model.generator.width,
     depth=model.generator.depth,
     dropout=model.generator.dropout,
+    refine=model.generator.get("refine", False),
     statistics=model.statistics,
     axis_name=axis.name,
     dtype=Precision(config.precision).dtype,
@@ -255,6 +265,7 @@ def build(config: Any, axis: Axis | None = None) -> Pix2Pix:
     disc_optimizer=optim.make(config.optim, config.total_steps, axis),
     l1=config.loss.l1,
     gan=gan,
+    r1=common.r1_weight(config),
     ema=config.ema,
     augment=common.strengths(config),
     extras=translation_extras.make(

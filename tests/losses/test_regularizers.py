@@ -23,6 +23,13 @@ def test_squared_gradient_of_a_known_function() -> None:
   )
 
 
+def test_of_patches_the_mean_score_counts() -> None:
+  scores, slope = regularizers.squared_gradient(lambda x: 3 * x, IMAGES)
+  np.testing.assert_allclose(scores, 3 * IMAGES, rtol=1e-6)
+  # 32 numbers a picture, each with a slope of 3 / 32.
+  np.testing.assert_allclose(slope, [9 / 32] * 3, rtol=1e-5)
+
+
 def test_penalties_have_second_derivatives() -> None:
   weights = 0.3 * jax.random.normal(jax.random.key(1), (32, 5))
 

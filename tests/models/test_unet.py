@@ -25,6 +25,9 @@ def test_parameter_counts_are_the_published_ones() -> None:
   assert _count(pairs, (1, 64, 64, 6)) == 2_768_705
   cut = ResnetGenerator(antialias=True)
   assert _count(cut, (1, 64, 64, 3)) == 11_378_179
+  # Without norms, two numbers a channel less and a bias more.
+  bare = PatchDiscriminator(statistics="batch", norm=False)
+  assert _count(bare, (1, 64, 64, 6)) == 2_768_705 - (128 + 256 + 512)
   judge = PatchDiscriminator(antialias=True)
   assert _count(judge, (1, 64, 64, 3)) == 2_764_737
 
@@ -66,6 +69,23 @@ def test_dropout_is_of_each_picture_and_of_inner_levels() -> None:
   np.testing.assert_array_equal(
     shallow.apply(params, x, keys), shallow.apply(params, x)
   )
+
+
+def test_a_refined_unet_ends_in_a_layer_at_the_full_resolution() -> None:
+  x = jax.random.uniform(KEY, (1, 8, 8, 3), minval=-1.0)
+  for refine in (False, True):
+    net = UnetGenerator(width=4, depth=2, refine=refine)
+    params = net.init(KEY, x)["params"]
+    y = net.apply({"params": params}, x)
+    assert y.shape == x.shape and float(jnp.abs(y).max()) <= 1
+    head = params["head"]["kernel"]
+    assert head.shape == ((3, 3, 4, 3) if refine else (4, 4, 8, 3))
+  plain, refined = (
+    _count(UnetGenerator(width=4, depth=2, refine=r), (1, 8, 8, 3))
+    for r in (False, True)
+  )
+  # A 4x4 convolution 8 to 4, its norm, a 3x3 4 to 3; for a 4x4 8 to 3.
+  assert refined - plain == 16 * 8 * 4 + 2 * 4 + 9 * 4 * 3 - 16 * 8 * 3
 
 
 def test_taps_are_what_passes_by() -> None:
