@@ -64,7 +64,11 @@ def parse_flags(argv: list[str]) -> list[str]:
     _ = CONFIG.value.task  # A config that did not load says so only here.
   except Exception as error:  # Configs are code, which can raise anything.
     last = [line.strip() for line in str(error).splitlines() if line.strip()]
-    sys.exit(f"chibijax: these flags cannot be used: {(last or [error])[-1]}")
+    words = str((last or [error])[-1])
+    name = words.strip("\"'")
+    if name.isidentifier():  # All that a name which is missing says.
+      words = f"the config has no value {name!r}."
+    sys.exit(f"chibijax: these flags cannot be used: {words}")
   return rest
 
 

@@ -84,6 +84,26 @@ def base() -> ConfigDict:
   )
 
 
+def translation(**loss: float | bool) -> ConfigDict:
+  """Makes a translation: `base`, and the losses that each one can be given.
+
+  Args:
+    **loss: its own losses' weights.
+  """
+  config = base()
+  config.task = "translation"
+  config.loss = ConfigDict(
+    {
+      **loss,
+      # Extras (`tasks.translation_extras`), 0: off.
+      "crop": 0.0,  # the same result for a part of a picture
+      "face": 0.0,  # the same person by an embedder of your own:
+      "face_embedder": "",  # such as "mine.make" of a file mine.py here
+    }
+  )
+  return config
+
+
 def labelled_portraits(config: ConfigDict) -> None:
   """Sets what both networks that read faces are trained on, and how.
 
@@ -107,7 +127,7 @@ def labelled_portraits(config: ConfigDict) -> None:
   config.eval_every = 400
   config.save_every = 400
   config.optim.update(lr=1e-3, schedule="cosine", clip=1.0)
-  # How a face is seen: standard deviations, see `ops.augment_faces.draw_view`.
+  # How a face is seen: standard deviations, see `ops.face_views.draw_view`.
   # MTCNN's alignment errs by 0.03 to 0.05 (shift), 0.04 (scale) and 3 degrees
   # on portraits; the rest is for faces unlike the artist's.
   config.view = ConfigDict(

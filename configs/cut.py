@@ -26,8 +26,8 @@ def get_config(variant: str = "") -> ConfigDict:
   Raises:
     ValueError: for another variant.
   """
-  config = common.base()
-  config.task = "translation"
+  # identity: compare chibis with their translations, too.
+  config = common.translation(nce=1.0, identity=True, temperature=0.07, r1=0.0)
   config.total_steps = 400_000
   config.model = ConfigDict(
     {
@@ -43,10 +43,6 @@ def get_config(variant: str = "") -> ConfigDict:
       # pictures leave cores idle, at the price of memory.
       "batch_calls": False,
     }
-  )
-  # identity: compare chibis with their translations, too.
-  config.loss = ConfigDict(
-    {"nce": 1.0, "identity": True, "temperature": 0.07, "r1": 0.0}
   )
   config.optim.b1 = 0.5
   config.optim.schedule = "linear_decay"

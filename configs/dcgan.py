@@ -1,8 +1,8 @@
 """DCGAN of chibis, 64 px (Radford et al. 2016), non-saturating loss.
 
 python -m chibijax.main --config=configs/dcgan.py --workdir=runs/dcgan
-Variants: `configs/dcgan.py:minimax` (the original game's loss), `:quick` (CPU,
-  minutes), `:smoke` (tests).
+Variants: `configs/dcgan.py:minimax` (the original game's loss), `:labelled`
+  (told what to draw), `:quick` (CPU, minutes), `:smoke` (tests).
 Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
 Measured: not yet.
 """
@@ -16,7 +16,8 @@ def get_config(variant: str = "") -> ConfigDict:
   """Makes the experiment.
 
   Args:
-    variant: "" (the full recipe), "minimax", "quick" or "smoke".
+    variant: "" (the full recipe), "minimax", "labelled", "quick" or
+      "smoke".
 
   Raises:
     ValueError: for another variant.
@@ -25,15 +26,24 @@ def get_config(variant: str = "") -> ConfigDict:
   common.chibi_gan(config)
   config.total_steps = 50_000
   config.data.update(batch_size=128, examples=20_000)
-  config.model.update(name="dcgan", latent=100, width=64, norm=True)
+  config.model.update(
+    name="dcgan", latent=100, width=64, norm=True, embedding=64
+  )
   config.loss.name = "non_saturating"
   config.optim.update(lr=2e-4, b1=0.5, b2=0.999)
   variants = {
     "minimax": _minimax,
+    "labelled": _labelled,
     "quick": common.quick_dcgan,
     "smoke": common.smallest_dcgan,
   }
   return common.apply_variant(config, variant, variants, "configs/dcgan.py")
+
+
+def _labelled(config: ConfigDict) -> None:
+  """Both networks see the artist's attributes."""
+  config.model.conditional = True
+  config.data.domain_a = "labelled_chibi"
 
 
 def _minimax(config: ConfigDict) -> None:

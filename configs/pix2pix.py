@@ -31,8 +31,8 @@ def get_config(variant: str = "") -> ConfigDict:
   Raises:
     ValueError: for another variant.
   """
-  config = common.base()
-  config.task = "translation"
+  # gan = 0: what the distance alone can do, a floor.
+  config = common.translation(l1=100.0, gan=1.0, r1=0.0)
   config.total_steps = 200_000
   config.data.paired = True
   config.model = ConfigDict(
@@ -46,8 +46,6 @@ def get_config(variant: str = "") -> ConfigDict:
       "statistics": "batch",
     }
   )
-  # gan = 0: what the distance alone can do, a floor.
-  config.loss = ConfigDict({"l1": 100.0, "gan": 1.0, "r1": 0.0})
   config.optim.b1 = 0.5
   config.optim.schedule = "linear_decay"
   config.optim.decay_start = 0.5

@@ -31,8 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
   Raises:
     ValueError: for another variant.
   """
-  config = common.base()
-  config.task = "translation"
+  config = common.translation(cycle=10.0, identity=10.0, cam=1000.0)
   config.total_steps = 1_000_000
   config.eval_every = 10_000
   config.save_every = 10_000
@@ -47,7 +46,6 @@ def get_config(variant: str = "") -> ConfigDict:
       "batch_calls": False,
     }
   )
-  config.loss = ConfigDict({"cycle": 10.0, "identity": 10.0, "cam": 1000.0})
   config.optim.update(
     lr=1e-4,
     b1=0.5,

@@ -1,7 +1,8 @@
 """WGAN-GP of chibis, 64 px (Gulrajani et al. 2017), DCGAN's networks.
 
 python -m chibijax.main --config=configs/wgan_gp.py --workdir=runs/wgan
-Variants: `configs/wgan_gp.py:quick` (CPU, minutes), `:smoke` (tests).
+Variants: `configs/wgan_gp.py:labelled` (told what to draw), `:quick` (CPU,
+  minutes), `:smoke` (tests).
 Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
 Measured: not yet.
 """
@@ -15,7 +16,7 @@ def get_config(variant: str = "") -> ConfigDict:
   """Makes the experiment.
 
   Args:
-    variant: "" (the full recipe), "quick" or "smoke".
+    variant: "" (the full recipe), "labelled", "quick" or "smoke".
 
   Raises:
     ValueError: for another variant.
@@ -26,12 +27,23 @@ def get_config(variant: str = "") -> ConfigDict:
   # Five updates of the critic with 64 pictures each, one of the generator.
   config.data.update(batch_size=320, examples=20_000)
   config.model.update(
-    name="dcgan", latent=128, width=64, norm=False, critic_steps=5
+    name="dcgan",
+    latent=128,
+    width=64,
+    norm=False,
+    critic_steps=5,
+    embedding=64,
   )
   config.loss.update(name="wasserstein", gradient_penalty=10.0)
   config.optim.update(lr=1e-4, b1=0.0, b2=0.9)
-  variants = {"quick": _quick, "smoke": _smoke}
+  variants = {"labelled": _labelled, "quick": _quick, "smoke": _smoke}
   return common.apply_variant(config, variant, variants, "configs/wgan_gp.py")
+
+
+def _labelled(config: ConfigDict) -> None:
+  """Both networks see the artist's attributes."""
+  config.model.conditional = True
+  config.data.domain_a = "labelled_chibi"
 
 
 def _quick(config: ConfigDict) -> None:

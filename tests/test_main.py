@@ -16,6 +16,7 @@ SMOKE = "--config=configs/cyclegan.py:smoke"
     (["--config=nowhere.py"], "'nowhere.py'"),
     (["--config=configs/cyclegan.py:nonsense"], "no variant 'nonsense'"),
     ([SMOKE, "--config.optim.lrr=1"], 'Did you mean "lr"'),
+    ([SMOKE, "--config.loss.zebra=1"], "no value 'zebra'"),
     ([SMOKE, "--nonsense=1"], "'nonsense'"),
     ([SMOKE, "nonsense"], "'nonsense'"),
     (

@@ -9,7 +9,6 @@ import os
 import signal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,6 +17,7 @@ from chibijax import evaluate, train
 from chibijax.core import checkpoint, logging, parallel, workdir
 from chibijax.errors import UserError
 from configs import cyclegan
+from tests.tasks import resume
 
 STEPS = 6
 
@@ -47,19 +47,8 @@ def config(pictures):
   return config
 
 
-def bits(state):
-  def plain(x):
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-      x = jax.random.key_data(x)
-    return np.asarray(x).tobytes()
-
-  leaves = jax.tree_util.tree_leaves_with_path(state)
-  return {jax.tree_util.keystr(path): plain(leaf) for path, leaf in leaves}
-
-
 def log_lines(folder, kind="train"):
-  lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-  return {x["step"]: x for x in lines if x["kind"] == kind}
+  return {line["step"]: line for line in resume.logged(folder, kind)}
 
 
 def stop_at(monkeypatch, step, number=signal.SIGTERM):
@@ -122,7 +111,7 @@ def test_a_signal_saves_and_resuming_is_bitwise(
   assert not stopped.finished and int(stopped.state.step) == 3
   resumed = train.train(config, tmp_path)
   assert resumed.finished
-  expected, got = bits(uninterrupted[1]), bits(resumed.state)
+  expected, got = resume.bits(uninterrupted[1]), resume.bits(resumed.state)
   assert got.keys() == expected.keys()
   assert [k for k in got if got[k] != expected[k]] == []
   losses = {k: v["loss/generator"] for k, v in log_lines(tmp_path).items()}
@@ -132,7 +121,7 @@ def test_a_signal_saves_and_resuming_is_bitwise(
 
 def test_the_state_covers_all_that_resume_needs(uninterrupted):
   state = uninterrupted[1]
-  names = "".join(bits(state))
+  names = "".join(resume.bits(state))
   for part in ("params", "opt", "ema", "pool", "count"):
     assert part in names
 

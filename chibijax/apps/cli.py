@@ -28,6 +28,7 @@ app = typer.Typer(
   rich_markup_mode="markdown",
   help="Turns photos of faces into chibi avatars.",
 )
+INTERRUPTED = 130
 MAKE, USE, TOOLS = "Make avatars", "Use a training", "Tools"
 
 app.command(rich_help_panel=MAKE, epilog=avatar.AVATAR_EXAMPLES)(avatar.avatar)
@@ -70,6 +71,7 @@ app.command(rich_help_panel=TOOLS, epilog=files.FETCH_EXAMPLES)(files.fetch)
 app.command(rich_help_panel=TOOLS, epilog=metrics.COMPARE_EXAMPLES)(
   metrics.compare
 )
+app.command(rich_help_panel=TOOLS)(metrics.path_length)
 app.command(rich_help_panel=TOOLS)(files.sample_photo)
 
 
@@ -103,7 +105,23 @@ def main() -> None:
   try:
     app()
   except KeyboardInterrupt:
-    sys.exit(130)
+    _leave()
+  except SystemExit as end:
+    if end.code != INTERRUPTED:  # Newer Typers say it so.
+      raise
+    _leave()
+
+
+def _leave() -> None:
+  """Ends after Ctrl-C, at once.
+
+  JAX's threads may be computing, and Python's own way out would take away what
+  they compute on: a segmentation fault.
+  """
+  print("chibijax: interrupted.", file=sys.stderr)
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from chibijax.data.images import Reader
 from chibijax.errors import UserError
 from chibijax.metrics import fairness, report, suite
 
+# Side of the squares that pictures can be read as.
+MAX_SIZE = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -68,12 +71,7 @@ def compare(
     UserError: if a folder or weights are missing, pictures cannot be read, or
       a metric cannot be computed of them.
   """
-  if options.reference not in ("target", "source"):
-    raise UserError(
-      f"--reference is {options.reference!r}, expected target or source."
-    )
-  if options.block < 2:
-    raise UserError(f"--block is {options.block}, expected 2 or more.")
+  _check(options)
   reference, judged = _files(real), _files(fake)
   paired = judged.keys() <= reference.keys()
   if paired:
@@ -92,7 +90,7 @@ def compare(
     [reader.read(path) for path in judged.values()],
     [reader.read(path) for path in reference.values()],
     paired=paired,
-    find=functools.partial(_find, options.weights),
+    find=functools.partial(find_weights, options.weights),
     key=jax.random.key(options.seed),
     block=options.block,
     at=options.at,
@@ -112,6 +110,22 @@ def compare(
     report.as_dict(results, manifest, grouped),
     _words(results, grouped, paired),
   )
+
+
+def _check(options: Options) -> None:
+  if options.reference not in ("target", "source"):
+    raise UserError(
+      f"--reference is {options.reference!r}, expected target or source."
+    )
+  if options.block < 2:
+    raise UserError(f"--block is {options.block}, expected 2 or more.")
+  if options.size is not None and not 1 <= options.size <= MAX_SIZE:
+    raise UserError(f"--size is {options.size}, expected 1 to {MAX_SIZE}.")
+  if options.least < 1 or options.seed < 0:
+    raise UserError(
+      f"--least is {options.least} and --seed {options.seed}; expected at "
+      "least 1 and 0."
+    )
 
 
 def write(found: dict[str, Any], out: pathlib.Path | None) -> str:
@@ -151,8 +165,19 @@ def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   return found
 
 
-def _find(where: pathlib.Path | None, name: str) -> pathlib.Path | None:
-  """Finds weights: given, of the environment, fetched before, or a sentence."""
+def find_weights(where: pathlib.Path | None, name: str) -> pathlib.Path | None:
+  """Finds weights: given, of the environment, or fetched before.
+
+  Args:
+    where: a folder or file; None asks the environment and the cache.
+    name: a key of `features.VARIABLES`.
+
+  Returns:
+    The file, or None.
+
+  Raises:
+    UserError: if what was given is missing, or `chibijax fetch` would help.
+  """
   if where is not None and not where.exists():
     raise UserError(f"--weights {where} is missing.")
   found = suite.find_weights(name, where)

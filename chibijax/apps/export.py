@@ -17,11 +17,19 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from chibijax import __version__
-from chibijax.apps import onnx_graph, pictures, pretrained, splat_files
+from chibijax.apps import (
+  latent_labels,
+  onnx_graph,
+  pictures,
+  pretrained,
+  splat_files,
+)
 from chibijax.apps.pretrained import Pretrained
 from chibijax.errors import UserError
 
 DIRECTIONS = ("a2b", "b2a")
+# Sides of an ONNX model's pictures, in pixels.
+MIN_SIZE, MAX_SIZE = 16, 4096
 # Largest error of an exported network, in pictures of [-1, 1].
 TOLERANCE = 1e-4
 
@@ -69,8 +77,8 @@ def feed_forward(
   if name in _MAKERS and size is not None and name != "super_resolution":
     raise UserError(f"--size cannot be chosen for the task {name!r}.")
   side = _input_size(config) if size is None else size
-  if side < 16:
-    raise UserError(f"--size is {side}, expected at least 16.")
+  if not MIN_SIZE <= side <= MAX_SIZE:
+    raise UserError(f"--size is {side}, expected {MIN_SIZE} to {MAX_SIZE}.")
   picture = {"pictures": (side, side, 3)}
   if name == "translation":
     return FeedForward(lambda x: task.translate(params, x, direction), picture)
@@ -105,13 +113,8 @@ def _gan(
     return FeedForward(lambda z: task.generate(params, z), inputs)
   return FeedForward(
     lambda z, labels: task.generate(params, z, labels),
-    {**inputs, "labels": (_label_count(params),)},
+    {**inputs, "labels": (latent_labels.count(params["gen"]),)},
   )
-
-
-def _label_count(params: Any) -> int:
-  """How many labels a conditional generator reads: rows of its embedding."""
-  return int(params["gen"]["embedding"]["kernel"].shape[0])
 
 
 def _autoencoder(

@@ -48,7 +48,7 @@ def open_space(
     jax.jit(lambda x: (task.encode(params, x) - mean) @ inverse),
     task.latent,
     task.size,
-    False,
+    None,
     source,
     drawn,
   )

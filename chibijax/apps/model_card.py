@@ -13,11 +13,20 @@ _WHAT = {
   "style": ("image-to-image", "gives pictures a painted style"),
   "super_resolution": ("image-to-image", "enlarges pictures"),
   "gan": ("unconditional-image-generation", "draws faces that nobody has"),
+  "gan_adapt": (
+    "unconditional-image-generation",
+    "draws faces that nobody has, in a style of few pictures",
+  ),
   "autoencoder": ("image-to-image", "codes pictures and decodes them"),
 }
 _USE = {
   "translation": "chibijax stylize PHOTO OUT.png --workdir FOLDER",
+  "style": "chibijax style PHOTO STYLE --workdir FOLDER",
   "super_resolution": "chibijax upscale PHOTO OUT.png --workdir FOLDER",
+  **dict.fromkeys(
+    ("gan", "gan_adapt", "autoencoder"),
+    "chibijax generate OUT.png --workdir FOLDER",
+  ),
 }
 _LIMITS = """\
 Pictures of faces are personal: ask those who are in them. Do not use the

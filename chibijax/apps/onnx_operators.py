@@ -38,8 +38,9 @@ def _wholes(graph: Graph, equation: Any, values: list[Value]) -> list[Value]:
   ]
 
 
-def _stored(values: Sequence[Value], rank: int) -> Shape:
+def _stored(values: Sequence[Value]) -> Shape:
   """The shape that ONNX gives an elementwise result."""
+  rank = max(len(value.shape) for value in values)
   shape: list[Any] = [1] * rank
   for value in values:
     for axis, size in enumerate(reversed(value.shape)):
@@ -50,8 +51,7 @@ def _stored(values: Sequence[Value], rank: int) -> Shape:
 
 def _elementwise(name: str) -> Operator:
   def operator(graph: Graph, equation: Any, values: list[Value]) -> Value:
-    rank = len(equation.outvars[0].aval.shape)
-    return graph.add(name, values, _stored(values, rank))
+    return graph.add(name, values, _stored(values))
 
   return operator
 
@@ -111,15 +111,13 @@ def _select(graph: Graph, equation: Any, values: list[Value]) -> Value:
   which, *cases = values
   if len(cases) != 2 or equation.invars[0].aval.dtype != bool:
     raise UserError("ONNX export: a choice between more than two values.")
-  rank = len(equation.outvars[0].aval.shape)
-  return graph.add("Where", [which, cases[1], cases[0]], _stored(values, rank))
+  return graph.add("Where", [which, cases[1], cases[0]], _stored(values))
 
 
 def _clamp(graph: Graph, equation: Any, values: list[Value]) -> Value:
   low, value, high = values
-  rank = len(equation.outvars[0].aval.shape)
-  above = graph.add("Max", [value, low], _stored([value, low], rank))
-  return graph.add("Min", [above, high], _stored([above, high], rank))
+  above = graph.add("Max", [value, low], _stored([value, low]))
+  return graph.add("Min", [above, high], _stored([above, high]))
 
 
 def _reduce(name: str) -> Operator:
@@ -251,10 +249,8 @@ def _gather(graph: Graph, equation: Any, values: list[Value]) -> Value:
   value, where = _wholes(graph, equation, values)
   if where.array is not None and where.array.ndim == 1:
     return _block(graph, equation, value, where.array)
-  numbers, sizes = (
-    equation.params[k] for k in ("dimension_numbers", "slice_sizes")
-  )
-  shape = equation.outvars[0].aval.shape
+  params, shape = equation.params, equation.outvars[0].aval.shape
+  numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
   axes = numbers.start_index_map
   axis = axes[0] if len(axes) == 1 else 0
   whole = tuple(1 if i == axis else n for i, n in enumerate(value.shape))
@@ -276,11 +272,10 @@ def _block(
   graph: Graph, equation: Any, value: Value, starts: np.ndarray
 ) -> Value:
   """A gather of one block whose place is known."""
-  numbers, sizes = (
-    equation.params[k] for k in ("dimension_numbers", "slice_sizes")
-  )
+  axes = equation.params["dimension_numbers"].start_index_map
+  sizes = equation.params["slice_sizes"]
   shape, bounds = list(value.shape), {}
-  for axis, start in zip(numbers.start_index_map, starts.tolist()):
+  for axis, start in zip(axes, starts.tolist()):
     if not isinstance(sizes[axis], int):
       continue  # All of it.
     bounds[axis] = (start, start + sizes[axis], 1)

@@ -98,6 +98,26 @@ def form_of(path: pathlib.Path) -> str:
   return form
 
 
+def check_other(path: pathlib.Path, photo: pathlib.Path) -> None:
+  """Refuses to write a result in the place of what it is made from.
+
+  Args:
+    path: the result.
+    photo: what is read.
+
+  Raises:
+    UserError: if they are one file.
+  """
+  try:
+    same = path.samefile(photo)
+  except OSError:  # One of them does not exist.
+    return
+  if same:
+    raise UserError(
+      f"{path} is the photo itself; give the result another name."
+    )
+
+
 def write(path: pathlib.Path, data: bytes) -> None:
   """Writes a whole file or none, and the folders above it.
 

@@ -61,6 +61,8 @@ class Rules:
       raise UserError(
         f"--eval-fraction is {self.eval_fraction}, expected 0 to below 1."
       )
+    if self.min_side < 1:
+      raise UserError(f"--min-side is {self.min_side}, expected at least 1.")
     if not -1 <= self.distance <= duplicates.SIGNS // 3:
       raise UserError(
         f"--distance is {self.distance}, expected -1 to "

@@ -19,9 +19,10 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import safetensors
-from jaxtyping import Shaped
+from jaxtyping import Array, Shaped
 from ml_collections import ConfigDict
 from safetensors.numpy import save as save_safetensors
 
@@ -117,7 +118,7 @@ def from_pretrained(path: str | pathlib.Path) -> Pretrained:
   weights = path if path.is_file() else path / WEIGHTS
   try:
     with safetensors.safe_open(weights, "numpy") as file:
-      flat = {name: file.get_tensor(name) for name in file.keys()}
+      flat = {n: jnp.asarray(file.get_tensor(n)) for n in file.keys()}
   except (OSError, safetensors.SafetensorError) as error:
     raise UserError(f"{weights} cannot be read ({error}).") from error
   return Pretrained(
@@ -317,7 +318,7 @@ def _described(path: pathlib.Path) -> dict[str, Any]:
   return described
 
 
-def _nested(flat: dict[str, np.ndarray]) -> dict[str, Any]:
+def _nested(flat: dict[str, Array]) -> dict[str, Any]:
   tree: dict[str, Any] = {}
   for name, array in flat.items():
     *path, last = map(_plain, name.split("/"))

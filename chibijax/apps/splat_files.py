@@ -5,20 +5,16 @@ rot_0..3 for each Gaussian: colours as spherical harmonics (f_rest channel by
 channel), opacity as a logit, scales as logarithms, rotation wxyz. Nothing says
 so in the file, but viewers take its axes as x right, y down, z forward.
 
-A `.spz` is about ten times smaller (24-bit positions, 8-bit the rest, gzip). It
-is read and written by GaussForge (Apache-2.0), which wraps the format's own
-library; its axes are x right, y up, z backward, and are converted here.
+A `.spz` is about ten times smaller. Its axes are x right, y up, z backward, and
+are converted here; see `apps.spz` for the file itself.
 
 Every number of a file is checked: what `read` returns is finite.
 """
 
-import gzip
 import io
 import math
 import os
 import pathlib
-import struct
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from chibijax.apps import pictures
+from chibijax.apps import pictures, spz
 from chibijax.errors import UserError
 from chibijax.ops import sh as harmonics
 from chibijax.ops.splat import Gaussians
@@ -46,12 +42,6 @@ _TYPES = {
   **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2"},
   **{"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8"},
 }
-# .spz: magic number, versions packed with gzip, largest coordinate (24 bits of
-# which 12 are a fraction), bytes of a Gaussian by degree.
-_SPZ_MAGIC = 0x5053474E
-_SPZ_VERSIONS = (2, 3)
-_SPZ_EXTENT = 2047.0
-_SPZ_BYTES = {0: 19, 1: 28, 2: 43, 3: 64}
 
 
 def read(path: str | os.PathLike[str]) -> Gaussians:
@@ -332,32 +322,12 @@ def _turned(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   }
 
 
-def _gaussforge() -> Any:
-  try:
-    import gaussforge
-  except ImportError as error:
-    raise UserError(
-      ".spz files need GaussForge: pip install 'chibijax[app]'."
-    ) from error
-  return gaussforge.GaussForge()
-
-
-def _convert(data: bytes, source: str, target: str, name: str) -> bytes:
-  result = _gaussforge().convert(data, source, target)
-  if "error" in result or not result.get("data"):
-    raise UserError(
-      f"{name} cannot be converted from {source} to {target}"
-      f" ({result.get('error') or 'it is damaged'})."
-    )
-  return result["data"]
-
-
 def _spz_bytes(values: dict[str, np.ndarray]) -> bytes:
   """The whole file, by way of a .ply in memory."""
   extent = float(np.abs(values["means"]).max())
-  if extent > _SPZ_EXTENT:
+  if extent > spz.EXTENT:
     raise UserError(
-      f"A .spz holds positions up to {_SPZ_EXTENT:.0f} from the origin, and a"
+      f"A .spz holds positions up to {spz.EXTENT:.0f} from the origin, and a"
       f" Gaussian is at {extent:,.0f}; write a .ply."
     )
   if values["sh"].shape[1] > 16:
@@ -365,47 +335,12 @@ def _spz_bytes(values: dict[str, np.ndarray]) -> bytes:
       "A .spz holds spherical harmonics to degree 3, and these are of degree"
       " 4; write a .ply."
     )
-  return _convert(_ply_bytes(_turned(values)), "ply", "spz", "The scene")
+  return spz.from_ply(_ply_bytes(_turned(values)))
 
 
 def _read_spz(data: bytes, name: str) -> Gaussians:
-  """Checks what the library does not, then reads by way of a .ply."""
-  _check_spz(data, name)
-  plain = _convert(data, "spz", "ply", name)
+  """Reads by way of a .ply in memory."""
+  plain = spz.to_ply(data, name, MAX_GAUSSIANS)
   scene = _read_ply(io.BytesIO(plain), len(plain), name)
   fields = ("means", "quats", "scales", "opacities", "sh")
   return Gaussians(**_turned({k: getattr(scene, k) for k in fields}))
-
-
-def _check_spz(data: bytes, name: str) -> None:
-  """Refuses what is not a whole .spz of a known version and a fair size."""
-  try:
-    with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-      head = file.read(16)
-      if len(head) < 16:
-        raise EOFError
-      magic, version, count, degree, _, _, _ = struct.unpack("<3I4B", head)
-      if magic != _SPZ_MAGIC or version not in _SPZ_VERSIONS:
-        raise UserError(
-          f"{name} is not a .spz of version 2 or 3 (version {version} of"
-          f" {magic:#x})."
-        )
-      if count > MAX_GAUSSIANS or degree not in _SPZ_BYTES:
-        raise UserError(
-          f"{name} says that it holds {count:,} Gaussians of degree {degree};"
-          f" at most {MAX_GAUSSIANS:,} of degree 3 are read."
-        )
-      # Version 3 has four bytes for a rotation, version 2 three.
-      row = _SPZ_BYTES[degree] + (version == 3)
-      left = count * row
-      while left > 0:
-        got = len(file.read(min(left, 1 << 20)))
-        if not got:
-          raise EOFError
-        left -= got
-      # At the end, compare the checksum; extensions may follow.
-      file.read(1)
-  except (EOFError, OSError, zlib.error) as error:
-    raise UserError(
-      f"{name} is not a .spz file, or it is cut short or damaged."
-    ) from error

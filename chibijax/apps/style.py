@@ -5,6 +5,7 @@ training's workdir, which has everything.
 """
 
 import dataclasses
+import math
 import pathlib
 import re
 from collections.abc import Sequence
@@ -17,9 +18,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from chibijax import artist
-from chibijax.apps import fetch, gatys
+from chibijax.apps import fetch, gatys, pretrained
 from chibijax.artist import paintings
-from chibijax.core import checkpoint, workdir
 from chibijax.data import images as image_files
 from chibijax.errors import UserError
 from chibijax.models import features
@@ -34,6 +34,8 @@ Signed: TypeAlias = Float[jax.Array, "1 _ _ 3"]
 METHODS = ("gatys", "adain", "johnson")
 # In the order of preference where the user names none.
 NETWORKS = ("vgg19", "vgg16", "squeezenet")
+# Longer sides of a result, in pixels.
+MIN_SIZE, MAX_SIZE = 64, 8192
 _DRAWN = re.compile(r"(artist|painting)(?::(\d+))?")
 
 
@@ -45,7 +47,8 @@ class Request:
     styles: picture files, "artist:N": character N of the artist, or
       "painting:N": an abstract painting, number N.
     method: one of `METHODS`; None is that of the workdir, or "gatys".
-    run: a training's workdir, of "adain" and "johnson".
+    run: a training's workdir, of "adain" and "johnson", or what
+      `chibijax export` wrote of it.
     weights: how much of each style; empty is equal shares.
     masks: grey pictures that are white where each style is wanted; empty is
       everywhere.
@@ -185,11 +188,10 @@ def _by_network(
   masks: Sequence[Float[jax.Array, "1 _ _ 1"]],
   request: Request,
 ) -> tuple[Signed, str]:
-  config = workdir.read_config(request.run)
-  params, ema, step = checkpoint.load_params(request.run)
+  model = pretrained.load(request.run)
+  config, params = model.config, model.params
   task = style_task.build(config)
-  params = {**params, **ema}
-  source = f"{config.model.name} of {request.run}, step {step}"
+  source = f"{config.model.name} of {request.run}, step {model.step}"
   if config.model.name == "johnson":
     image = jax.jit(task.transfer)(params, content)
     return content + request.strength * (image - content), source
@@ -220,7 +222,7 @@ def _method(request: Request) -> str:
     if method != "gatys":
       raise UserError(f"--method {method} needs the --workdir of a training.")
     return method
-  config = workdir.read_config(request.run)
+  config = pretrained.read_config(request.run)
   if config.get("task") != "style":
     raise UserError(
       f"{request.run} is a run of the task {config.get('task')!r}; style needs "
@@ -248,15 +250,18 @@ def _check(request: Request, method: str) -> None:
         f"{len(given)} {what} were given for {count} styles; give one for each "
         "or none."
       )
-  if any(weight <= 0 for weight in request.weights):
-    raise UserError("each --weight must be above 0.")
+  if not all(0 < weight < math.inf for weight in request.weights):
+    got = ", ".join(f"{weight:g}" for weight in request.weights)
+    raise UserError(f"each --weight must be a number above 0, got {got}.")
   most = 1.0 if method != "gatys" else 1e3
   if not 0 <= request.strength <= most:
     raise UserError(
       f"--strength is {request.strength}, expected 0 to {most:g} for {method}."
     )
-  if request.size is not None and request.size < 64:
-    raise UserError(f"--size is {request.size}, expected at least 64.")
+  if request.size is not None and not MIN_SIZE <= request.size <= MAX_SIZE:
+    raise UserError(
+      f"--size is {request.size}, expected {MIN_SIZE} to {MAX_SIZE}."
+    )
 
 
 def _read(path: pathlib.Path, size: int | None, *, shrink_only: bool) -> Signed:

@@ -86,7 +86,6 @@ class Style(Protocol):
 
   def __call__(self, jobs: list[Job]) -> list[Look]:
     """Turns every job's face, in order."""
-    ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,19 +248,14 @@ class Toon:
       name: mask for name, mask in crop.masks.items() if name != "background"
     }
     figure = full_body.draw_figure(
-      crop.image,
-      crop.landmarks,
-      masks or None,
-      self.knobs,
-      size=self.size,
+      crop.image, crop.landmarks, masks or None, self.knobs, size=self.size
     )
     clock.lap("deform")
-    background = figure.image[..., 3] < 128
     return dataclasses.replace(
       crop,
       image=figure.image,
       landmarks=figure.landmarks.astype(np.float32),
-      masks={"background": background},
+      masks={"background": figure.image[..., 3] < 128},
       transform=None,
       ratios=figure.report.to_dict() | {"heads": figure.heads},
       times=crop.times | clock.times,

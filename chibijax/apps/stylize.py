@@ -26,7 +26,7 @@ from chibijax.errors import NoFaceError, UserError
 from chibijax.ops import image as image_ops
 
 DIRECTIONS = ("a2b", "b2a")
-MIN_SIZE = 16
+MIN_SIZE, MAX_SIZE = 16, 4096
 # From a photo's pixels to a square of its largest face.
 Framer: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
@@ -99,8 +99,8 @@ def load(
       "of the task 'translation'."
     )
   size = config.data.size if size is None else size
-  if size < MIN_SIZE:
-    raise UserError(f"--size is {size}, expected at least {MIN_SIZE}.")
+  if not MIN_SIZE <= size <= MAX_SIZE:
+    raise UserError(f"--size is {size}, expected {MIN_SIZE} to {MAX_SIZE}.")
   model = pretrained.load(run)
   return Stylizer(
     apply=_compile(config, model.params, direction),
@@ -202,17 +202,26 @@ def plan(
     (photo, picture) pairs, see `chibijax.apps.photos`.
 
   Raises:
-    UserError: if there is no photo, or `out` is of the wrong kind.
+    UserError: if there is no photo, `out` is of the wrong kind, or a photo
+      would be replaced.
   """
   # Results of an earlier call may lie in a folder below the photos.
   found = photo_files.find([photos], exclude=out)
   if photos.is_file() and out.suffix and not out.is_dir():
     pictures.form_of(out)
-    return [(photos, out)]
-  if out.is_file():
+    pairs = [(photos, out)]
+  elif out.is_file():
     raise UserError(f"{out} is a file; for a folder of photos give a folder.")
-  paths = [one.path for one in found]
-  return list(zip(paths, photo_files.targets(found, out), strict=True))
+  elif out.suffix.lower() in pictures.FORMATS and not out.is_dir():
+    raise UserError(
+      f"{out} is the name of one picture; for a folder of photos give a folder."
+    )
+  else:
+    paths = [one.path for one in found]
+    pairs = list(zip(paths, photo_files.targets(found, out), strict=True))
+  for photo, target in pairs:
+    pictures.check_other(target, photo)
+  return pairs
 
 
 @dataclasses.dataclass

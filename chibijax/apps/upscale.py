@@ -27,7 +27,7 @@ from chibijax.apps import pictures, pretrained
 from chibijax.core import weight_files
 from chibijax.data import image_files, images
 from chibijax.errors import UserError
-from chibijax.models import rrdb
+from chibijax.models import compact, rrdb
 
 TILE, OVERLAP = 192, 32
 MAX_PIXELS = 400_000_000
@@ -69,15 +69,17 @@ def load(
   if (workdir is None) == (weights is None):
     raise UserError(
       "upscale needs one network: --workdir, a training of "
-      "configs/super_resolution.py, or --weights, a published RRDB file such "
-      "as RealESRGAN_x4plus.pth, which you download yourself."
+      "configs/super_resolution.py, or --weights, a published file such as "
+      "RealESRGAN_x4plus.pth, which you download yourself."
     )
   if weights is not None:
+    arrays = weight_files.read(weights)
+    kind = compact if compact.is_published(arrays) else rrdb
     try:
-      net, params = rrdb.from_published(weight_files.read(weights))
+      net, params = kind.from_published(arrays)
     except ValueError as error:
       raise UserError(f"{weights} is not a known network ({error}).") from error
-    source = f"{weights} (RRDB-{net.blocks}, x{net.scale})"
+    source = f"{weights} ({net.title}, x{net.scale})"
   else:
     if pretrained.read_config(workdir).get("task") != "super_resolution":
       raise UserError(

@@ -162,12 +162,7 @@ class Placement:
 
   def abstract(self, state: PyTree) -> PyTree:
     """Describes a state's leaves as `jax.ShapeDtypeStruct` with shardings."""
-    return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(
-        x.shape, x.dtype, sharding=self.sharding(x)
-      ),
-      state,
-    )
+    return _described(state, self.sharding)
 
   def sharding(self, leaf: Any) -> NamedSharding:
     """Where a leaf of the state lives.
@@ -221,14 +216,8 @@ class Placement:
     Returns:
       The compiled step.
     """
-    args = (
-      self.abstract(state),
-      jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=self.sharded),
-        spec,
-      ),
-      self.abstract(key),
-    )
+    batch = _described(spec, lambda _: self.sharded)
+    args = (self.abstract(state), batch, self.abstract(key))
     if self.mode != "pmap":
       out = (self.shardings(state), self.replicated)
       if self.axis.name is not None:
@@ -245,19 +234,14 @@ class Placement:
       return CompiledStep(function.lower(*args).compile(), self)
     # `pmap` wants the shard axis in front and hands back unreplicated state;
     # a jitted shell keeps both out of the caller's sight.
-    devices = self.mesh.devices.size
+    devices = list(self.mesh.devices.flat)
     function = jax.pmap(
-      step,
-      DATA_AXIS,
-      in_axes=(None, 0, None),
-      out_axes=None,
-      devices=list(self.mesh.devices.flat),
+      step, DATA_AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices
     )
 
     def shell(state: PyTree, batch: Batch, key: Any) -> PyTree:
       rows = jax.tree.map(
-        lambda x: x.reshape(devices, x.shape[0] // devices, *x.shape[1:]),
-        batch,
+        lambda x: x.reshape(len(devices), -1, *x.shape[1:]), batch
       )
       return function(state, rows, key)
 
@@ -266,6 +250,12 @@ class Placement:
   def compile_eval(self, step: Callable[..., PyTree]) -> Callable[..., PyTree]:
     """Compiles `(state, batch, key) -> dict` with results on every host."""
     return jax.jit(step, out_shardings=self.replicated)
+
+
+def _described(tree: PyTree, sharding: Callable[..., NamedSharding]) -> PyTree:
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding(x)), tree
+  )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """Weights from other people's files, read as data: nothing in them is run.
 
 Three formats are told apart by their first bytes: safetensors; PyTorch's zip
-archives (`torch.save` from 1.6 on); PyTorch's older stream of pickles. A pickle
-is a program, so the unpickler here knows the dozen names that saved tensors
-need, gives them meanings that cannot do anything, and refuses every other.
-PyTorch itself is not needed.
+archives (`torch.save` from 1.6 on, and TorchScript, whose code is left alone);
+PyTorch's older stream of pickles. A pickle is a program, so the unpickler here
+knows the dozen names that saved tensors need, gives them meanings that cannot
+do anything, and refuses every other. PyTorch itself is not needed.
 """
 
 import io
@@ -108,6 +108,18 @@ class _Dict(dict):
     """Forgets what else was saved of the dict."""
 
 
+class _Module(_Dict):
+  """Stands for a TorchScript module of any name: a dict of its attributes."""
+
+  __slots__ = ()
+
+  def __setstate__(self, state: object) -> None:
+    """Takes the attributes; a state that is none is refused."""
+    if not isinstance(state, dict):
+      raise pickle.UnpicklingError("a module without attributes")
+    self.update(state)
+
+
 class _Known:
   """Stands for a known name; it can be called, and not be changed."""
 
@@ -134,8 +146,13 @@ class _Unpickler(pickle.Unpickler):
     super().__init__(stream)
     self.sizes: dict[str, int] = {}
 
-  def find_class(self, module: str, name: str) -> _Known | np.dtype:
+  def find_class(
+    self, module: str, name: str
+  ) -> _Known | np.dtype | type[_Module]:
     """Returns the harmless stand-in of a known name, and refuses the rest."""
+    if module == "__torch__" or module.startswith("__torch__."):
+      # TorchScript's own names: what they stand for is code, never looked at.
+      return _Module
     if module == "torch" and name in _STORAGES:
       return np.dtype(_STORAGES[name])
     if (module, name) not in _NAMES:
@@ -180,6 +197,10 @@ _NAMES: Mapping[tuple[str, str], Callable[..., Any]] = {
   ("torch._utils", "_rebuild_tensor"): _tensor,
   ("torch._utils", "_rebuild_tensor_v2"): _tensor,
   ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
+  **{
+    ("torch.jit._pickle", f"build_{kind}list"): lambda values: values
+    for kind in ("int", "double", "bool", "tensor")
+  },
 }
 
 

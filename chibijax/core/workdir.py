@@ -95,13 +95,16 @@ def read_config(workdir: str | pathlib.Path) -> ConfigDict:
   """
   path = pathlib.Path(workdir) / "config.json"
   try:
-    return config_from(json.loads(path.read_text()))
+    saved = json.loads(path.read_text())
+    if not isinstance(saved, dict):
+      raise ValueError("it holds no config")
+    return config_from(saved)
   except FileNotFoundError as error:
     raise UserError(
       f"{workdir} holds no run (no config.json); give the --workdir of a "
       "training."
     ) from error
-  except (OSError, json.JSONDecodeError) as error:
+  except (OSError, ValueError) as error:  # Neither JSON nor text: the latter.
     raise UserError(f"{path} cannot be read: {error}.") from error
 
 

@@ -36,6 +36,19 @@ LABELS: tuple[str, ...] = (
 )
 
 
+def number(name: str, value: float | int) -> float:
+  """How a number of a character stands in its labels.
+
+  Args:
+    name: of `LABELS`, without "=".
+    value: as the artist has it.
+
+  Returns:
+    About zero, divided by its scale; a skin tone counts from 5.5.
+  """
+  return (value - (5.5 if name == "skin_tone" else 0.0)) / _NUMBERS[name]
+
+
 def label(attributes: artist.Attributes) -> Float32[np.ndarray, " k"]:
   """The numbers that stand for a character, by `LABELS`.
 
@@ -43,12 +56,10 @@ def label(attributes: artist.Attributes) -> Float32[np.ndarray, " k"]:
     attributes: the character.
 
   Returns:
-    Numbers about zero divided by their scale (a skin tone counts from 5.5),
-    and 1 for each word that applies.
+    Numbers as `number` gives them, and 1 for each word that applies.
   """
   values = attributes.to_dict()
-  values["skin_tone"] -= 5.5
-  row = [values[name] / scale for name, scale in _NUMBERS.items()]
+  row = [number(name, values[name]) for name in _NUMBERS]
   for name in LABELS[len(row) :]:
     field, word = name.split("=")
     row.append(float(values[field] == word))

@@ -118,7 +118,11 @@ class LabelledFolder(Source):
 
   def load(self, index: int) -> Example:
     """Decodes one picture; see `Source.load`."""
-    return self.source.load(index) | {"attributes": self._rows[index].copy()}
+    return self.source.load(index) | {"attributes": self.labels(index)}
+
+  def labels(self, index: int) -> Labels:
+    """The labels of one picture, without decoding it."""
+    return self._rows[index].copy()
 
   @property
   def description(self) -> str:
@@ -176,14 +180,21 @@ class LabelledTfds(TfdsSource):
   def load(self, index: int) -> Example:
     """Reads and decodes one picture; see `Source.load`."""
     record = self.record(index)
+    picture = self.picture(record, index)
+    return {"image": picture, "attributes": self._labels(record)}
+
+  def labels(self, index: int) -> Labels:
+    """The labels of one picture, without decoding it."""
+    return self._labels(self.record(index))
+
+  def _labels(self, record: Any) -> Labels:
     row = []
     for name in self.names:
       value: Any = record
       for part in name.split("/"):
         value = value[part]
       row.append(value)
-    picture = self.picture(record, index)
-    return {"image": picture, "attributes": np.array(row, np.float32)}
+    return np.array(row, np.float32)
 
   @property
   def description(self) -> str:

@@ -23,7 +23,6 @@ from chibijax.models.face_parser import LandmarkNet
 
 VARIABLE = "CHIBIJAX_LANDMARKS"
 # Faces of a call of the network: one program for any number of them.
-_BATCH = 8
 
 
 def from_points(
@@ -130,18 +129,13 @@ class Landmarks:
     Returns:
       The points of each in its pixels.
     """
-    found = []
-    for start in range(0, len(pictures), _BATCH):
-      part = pictures[start : start + _BATCH]
-      windows = np.zeros((_BATCH, *[face_parser.LANDMARKS.side] * 2, 3), "u1")
-      for k, picture in enumerate(part):
-        windows[k] = self._window(picture)
-      points = np.asarray(_run(self.net, self.params, jnp.asarray(windows)))
-      found += [
-        self._place(p, len(picture) / self.size)
-        for p, picture in zip(points, part)
-      ]
-    return found
+    found = parser_weights.by_batches(
+      functools.partial(_run, self.net, self.params), pictures, self._window
+    )
+    return [
+      self._place(points, len(picture) / self.size)
+      for points, picture in zip(found, pictures)
+    ]
 
   def _window(
     self, aligned: UInt8[np.ndarray, "s s 3"]
@@ -175,7 +169,5 @@ def load(path: str | os.PathLike[str] | None = None) -> Landmarks:
     UserError: if the file is missing, damaged, or of another network.
   """
   named = path or os.environ.get(VARIABLE)
-  params, about = parser_weights.load(named, "landmarks")
-  net = LandmarkNet(**parser_weights.layout(about))
-  parser_weights.check(net, face_parser.LANDMARKS.side, params, named)
-  return Landmarks(net, params, about)
+  side = face_parser.LANDMARKS.side
+  return Landmarks(*parser_weights.load(named, "landmarks", LandmarkNet, side))

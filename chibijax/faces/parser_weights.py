@@ -8,12 +8,13 @@ that made them, measured errors, the licence.
 import json
 import os
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, UInt8
+from jaxtyping import Array, Float, Float32, UInt8
 from PIL import Image
 from safetensors.numpy import save as to_bytes
 
@@ -23,6 +24,7 @@ from chibijax.errors import UserError
 # Ours have 2.5 MB; anything far beyond is not what it claims to be.
 MAX_BYTES = 64 << 20
 FOLDER = pathlib.Path(__file__).parent / "weights"
+_BATCH = 8
 
 
 def save(
@@ -73,20 +75,34 @@ def describe(
 
 
 def load(
-  path: str | os.PathLike[str] | None, network: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-  """Reads weights and what they are.
+  path: str | os.PathLike[str] | None,
+  network: str,
+  kind: Callable[..., Any],
+  side: int,
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+  """Reads a network.
 
   Args:
     path: the safetensors file; None for the package's own.
-    network: what they must be of.
+    network: what the file beside it must say that it is.
+    kind: makes the Linen module from its layout.
+    side: of the pictures that it takes.
 
   Returns:
-    The parameters, float32, and the JSON.
+    The module, its parameters, float32, and what is beside them.
 
   Raises:
     UserError: if a file is missing or damaged, or of another network.
   """
+  params, about = _read(path, network)
+  net = kind(**_layout(about))
+  _check(net, side, params, path)
+  return net, params, about
+
+
+def _read(
+  path: str | os.PathLike[str] | None, network: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
   place = pathlib.Path(path) if path else FOLDER / f"{network}.safetensors"
   beside = place.with_suffix(".json")
   for file in (place, beside):
@@ -108,15 +124,8 @@ def load(
   return params, about
 
 
-def layout(about: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-  """The network's arguments.
-
-  Args:
-    about: the JSON of a weights file.
-
-  Raises:
-    UserError: if they are not lists of whole numbers.
-  """
+def _layout(about: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+  """The network's arguments."""
   given = about.get("layout")
   good = isinstance(given, dict) and set(given) == {"widths", "blocks"}
   if not good or not all(
@@ -130,18 +139,8 @@ def layout(about: dict[str, Any]) -> dict[str, tuple[int, ...]]:
   return {name: tuple(numbers) for name, numbers in given.items()}
 
 
-def check(net: Any, side: int, params: Any, path: Any) -> None:
-  """Checks that weights suit a network.
-
-  Args:
-    net: the Linen module.
-    side: of the pictures that it takes.
-    params: what was read.
-    path: of the file, for the message.
-
-  Raises:
-    UserError: if an array is missing, extra, of another shape or not finite.
-  """
+def _check(net: Any, side: int, params: Any, path: Any) -> None:
+  """Refuses arrays that are missing, extra, of another shape or not finite."""
   blank = jax.ShapeDtypeStruct((1, side, side, 3), jnp.float32)
   of = jax.eval_shape(net.init, jax.random.key(0), blank)["params"]
   shapes = jax.tree.map(lambda x: x.shape, of)
@@ -151,6 +150,30 @@ def check(net: Any, side: int, params: Any, path: Any) -> None:
   ):
     name = path or FOLDER
     raise UserError(f"The weights in {name} do not suit the network.")
+
+
+def by_batches(
+  run: Callable[[UInt8[Array, "b s s 3"]], Float[Array, "b *shape"]],
+  pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+  window: Callable[[Any], UInt8[np.ndarray, "s s 3"]],
+) -> list[Float32[np.ndarray, "*shape"]]:
+  """Runs a network on any number of pictures, compiled for one number of them.
+
+  Args:
+    run: the network, of a whole batch.
+    pictures: each of any size.
+    window: what the network sees of one; all of one size.
+
+  Returns:
+    The result of each.
+  """
+  found = []
+  for start in range(0, len(pictures), _BATCH):
+    part = [window(x) for x in pictures[start : start + _BATCH]]
+    filled = np.zeros((_BATCH, *part[0].shape), np.uint8)
+    filled[: len(part)] = part
+    found += list(np.asarray(run(jnp.asarray(filled)))[: len(part)])
+  return found
 
 
 def resized(

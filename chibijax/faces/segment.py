@@ -25,7 +25,6 @@ from chibijax.models.face_parser import SegmentNet
 VARIABLE = "CHIBIJAX_SEGMENT"
 # Channels of the network that are told; the third is the rest of the person.
 CLASSES = {"background": 0, "hair": 1, "skin": 2}
-_BATCH = 8
 
 Shares = dict[str, Float32[np.ndarray, "s s"]]
 
@@ -84,15 +83,12 @@ class Segment:
     Returns:
       The masks of each.
     """
-    masks = []
-    for start in range(0, len(pictures), _BATCH):
-      part = pictures[start : start + _BATCH]
-      filled = np.zeros((_BATCH, self.size, self.size, 3), np.uint8)
-      for k, picture in enumerate(part):
-        filled[k] = parser_weights.resized(picture, self.size)
-      found = np.asarray(_run(self.net, self.params, jnp.asarray(filled)))
-      masks += [_named(x, len(picture)) for x, picture in zip(found, part)]
-    return masks
+    found = parser_weights.by_batches(
+      functools.partial(_run, self.net, self.params),
+      pictures,
+      functools.partial(parser_weights.resized, side=self.size),
+    )
+    return [_named(x, len(picture)) for x, picture in zip(found, pictures)]
 
 
 def _named(shares: Float32[np.ndarray, "n n 4"], side: int) -> Shares:
@@ -116,7 +112,5 @@ def load(path: str | os.PathLike[str] | None = None) -> Segment:
     UserError: if the file is missing, damaged, or of another network.
   """
   named = path or os.environ.get(VARIABLE)
-  params, about = parser_weights.load(named, "segment")
-  net = SegmentNet(**parser_weights.layout(about))
-  parser_weights.check(net, face_parser.SEGMENT.side, params, named)
-  return Segment(net, params, about)
+  side = face_parser.SEGMENT.side
+  return Segment(*parser_weights.load(named, "segment", SegmentNet, side))

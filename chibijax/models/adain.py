@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from chibijax.models.layers import Conv, init_kernel
+from chibijax.ops import blur
 
 # Channels and convolutions of the encoder's blocks, from the picture on; each
 # block but the first starts at half the size of the one before.
@@ -39,6 +40,9 @@ def init_he(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
 def enlarge(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
   """Doubles both sides by repeating pixels.
 
+  A convolution can tell the copies apart and draws a grid, above all in short
+  trainings; `ops.blur.up` interpolates between pixels instead.
+
   Args:
     x: feature maps.
 
@@ -48,33 +52,6 @@ def enlarge(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
   b, h, w, c = x.shape
   x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c))
   return x.reshape(b, 2 * h, 2 * w, c)
-
-
-def enlarge_smoothly(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
-  """Doubles both sides by linear interpolation between pixels' centres.
-
-  Where pixels are repeated, a convolution can tell the copies apart and draws
-  a grid, above all in short trainings.
-
-  Args:
-    x: feature maps.
-
-  Returns:
-    [B, 2 H, 2 W, C].
-  """
-  for axis in (1, 2):
-    size = x.shape[axis]
-    pads = [(0, 0)] * 4
-    pads[axis] = (1, 1)
-    padded = jnp.pad(x, pads, mode="edge")
-    before, after = (
-      jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in (0, 2)
-    )
-    pairs = (0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after)
-    shape = list(x.shape)
-    shape[axis] *= 2
-    x = jnp.stack(pairs, axis + 1).reshape(shape)
-  return x
 
 
 class Decoder(nn.Module):
@@ -105,5 +82,5 @@ class Decoder(nn.Module):
         if i or j + 1 < count:
           x = jax.nn.relu(x)
       if i:
-        x = enlarge_smoothly(x) if self.smooth else enlarge(x)
+        x = blur.up(x) if self.smooth else enlarge(x)
     return x.astype(jnp.float32)

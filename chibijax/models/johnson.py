@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from chibijax.models.adain import enlarge, enlarge_smoothly, init_he
+from chibijax.models.adain import enlarge, init_he
 from chibijax.models.layers import AffineNorm, Conv
+from chibijax.ops import blur
 
 # Pictures need both sides to be multiples of this (two halvings) ...
 MULTIPLE = 4
@@ -58,7 +59,7 @@ class StyleNet(nn.Module):
     for i in range(self.blocks):
       y = jax.nn.relu(self._layer(x, 4 * w, 3, f"block_{i}_0"))
       x = x + self._layer(y, 4 * w, 3, f"block_{i}_1")
-    larger = enlarge_smoothly if self.smooth else enlarge
+    larger = blur.up if self.smooth else enlarge
     x = jax.nn.relu(self._layer(larger(x), 2 * w, 3, "up_0"))
     x = jax.nn.relu(self._layer(larger(x), w, 3, "up_1"))
     x = Conv(3, 9, padding=4, reflect=True, dtype=self.dtype, name="head")(x)

@@ -88,23 +88,29 @@ class Conv(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
     """Maps [B, H, W, I] to [B, H2, W2, features] in `dtype`."""
-    shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param("kernel", self.init_kernel, shape).astype(self.dtype)
-    x = x.astype(self.dtype)
-    if self.transpose:
-      x = convolution.conv_transpose(x, kernel)
-    else:
-      x = convolution.conv(
-        x,
-        kernel,
-        stride=self.stride,
-        padding=self.padding,
-        reflect=self.reflect,
-      )
+    x = _convolved(self, x)
     if not self.use_bias:
       return x
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
     return x + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+
+
+def _convolved(
+  layer: "Conv | ConvNorm", x: Float[Array, "b h w i"]
+) -> Float[Array, "b h2 w2 o"]:
+  """A layer's convolution, without a bias."""
+  shape = (layer.size, layer.size, x.shape[-1], layer.features)
+  kernel = layer.param("kernel", layer.init_kernel, shape).astype(layer.dtype)
+  x = x.astype(layer.dtype)
+  if layer.transpose:
+    return convolution.conv_transpose(x, kernel)
+  return convolution.conv(
+    x,
+    kernel,
+    stride=layer.stride,
+    padding=layer.padding,
+    reflect=layer.reflect,
+  )
 
 
 class ConvNorm(nn.Module):
@@ -144,20 +150,8 @@ class ConvNorm(nn.Module):
   @nn.compact
   def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
     """Maps [B, H, W, I] to [B, H2, W2, features] in `dtype`."""
-    shape = (self.size, self.size, x.shape[-1], self.features)
-    kernel = self.param("kernel", self.init_kernel, shape).astype(self.dtype)
+    x = _convolved(self, x)
     self.param("bias", nn.initializers.zeros, (self.features,))
-    x = x.astype(self.dtype)
-    if self.transpose:
-      x = convolution.conv_transpose(x, kernel)
-    else:
-      x = convolution.conv(
-        x,
-        kernel,
-        stride=self.stride,
-        padding=self.padding,
-        reflect=self.reflect,
-      )
     x = normalization.instance_norm(x)
     return x if self.activation is None else self.activation(x)
 

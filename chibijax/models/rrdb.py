@@ -153,6 +153,11 @@ class Rrdb(nn.Module):
   dtype: DTypeLike = jnp.float32
   remat: bool = False
 
+  @property
+  def title(self) -> str:
+    """What a person calls it."""
+    return f"RRDB-{self.blocks}"
+
   @nn.compact
   def __call__(self, x: Float[Array, "b h w 3"]) -> Float[Array, "b h2 w2 3"]:
     """Maps [B, H, W, 3] to [B, scale H, scale W, 3].
@@ -204,7 +209,7 @@ def from_published(
   Raises:
     ValueError: if the arrays are not those of such a network.
   """
-  arrays = _unwrapped(weights)
+  arrays = unwrapped(weights)
   style = next(
     (i for i in range(3) if f"{_OUTSIDE['up_0'][i]}.weight" in arrays), None
   )
@@ -267,7 +272,17 @@ def _checked(params: dict[str, Any], blocks: int) -> Rrdb:
   return net
 
 
-def _unwrapped(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def unwrapped(
+  weights: Mapping[str, Shaped[np.ndarray, "..."]],
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+  """A network's arrays without what a training's checkpoint puts around them.
+
+  Args:
+    weights: of a file.
+
+  Returns:
+    The averaged ones, else the others, without the prefix.
+  """
   for wrapper in _WRAPPERS:
     prefix = f"{wrapper}."
     inner = {

@@ -4,7 +4,7 @@ Each change is made with probability p to each picture alone, from its own key,
 so that a batch may be split over devices; at p = 0 nothing changes, to the bit.
 Because each is as likely to be left out (p below about 0.8), a generator cannot
 hide its own flaws behind them: they do not leak. All are differentiable in the
-pictures.
+pictures, any number of times in reverse mode.
 
 The categories, in the order in which they are used:
 
@@ -17,9 +17,13 @@ The categories, in the order in which they are used:
 * cutout: a rectangle of half the sides, blanked.
 
 Ranges are the paper's, for pictures in [-1, 1].
+
+"bgc" of 16 pictures of 64 px at p = 0.2 takes 23 ms of one thread of a busy CPU
+and 29 ms with the gradient; at p = 1, 24 and 40 ms.
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,26 +84,11 @@ def ada(
       f"{PIPELINES['bgcfnc']}."
     )
 
-  def one(key: Key[Array, ""], x: Array) -> Array:
-    # One draw for all: each compiles for long on CPUs.
-    draws = jax.random.uniform(key, (3, _CHOICES))
-    apply, uniform = draws[0] < p, draws[1]
-    # From the middle of the draws' steps: 0 would be infinitely far out.
-    normal = jnp.sqrt(2.0) * jax.lax.erf_inv(2 * (draws[2] + 2.0**-24) - 1)
-    # Two turns around the stretch: together as likely as one change.
-    turns = draws[0, 11:13] < 1 - jnp.sqrt(jnp.maximum(1 - p, 0))
-    side = x.shape[0]
-    blit = jnp.eye(3)
-    if "blit" in categories:
-      blit = _blit(side, apply, uniform)
-    if "geom" in categories:
-      moves = _geometry(side, apply, turns, uniform, normal)
-      moving = turns.any() | apply[3:6].any()
-      x = jnp.where(
-        moving, wavelets.warp(x, _product(blit, moves)[:2]), _copied(x, blit)
-      )
-    elif "blit" in categories:
-      x = _copied(x, blit)
+  draws = jax.vmap(_draw, (0, None))(keys, p)
+  images = _placed(draws, images, categories)
+
+  def one(key: Key[Array, ""], draws: _Draws, x: Array) -> Array:
+    apply, _, uniform, normal = draws
     if "color" in categories:
       x = _colored(x, _colors(apply, uniform, normal))
     if "filter" in categories:
@@ -110,10 +99,58 @@ def ada(
       noise = jax.random.normal(jax.random.fold_in(key, 1), x.shape)
       x = x + size * noise
     if "cutout" in categories:
-      x = jnp.where(apply[18] & _rectangle(side, uniform[17:19]), 0.0, x)
+      inside = _rectangle(x.shape[0], uniform[17:19])
+      x = jnp.where(apply[18] & inside, 0.0, x)
     return x
 
-  return jax.vmap(one)(keys, images)
+  return jax.vmap(one)(keys, draws, images)
+
+
+class _Draws(NamedTuple):
+  """What one picture draws: whether, whether to turn, and how much."""
+
+  apply: Bool[Array, "*b 19"]
+  turns: Bool[Array, "*b 2"]
+  uniform: Float[Array, "*b 19"]
+  normal: Float[Array, "*b 19"]
+
+
+def _draw(key: Key[Array, ""], p: Float[Array, ""]) -> _Draws:
+  # One draw for all: each compiles for long on CPUs.
+  draws = jax.random.uniform(key, (3, _CHOICES))
+  # From the middle of the draws' steps: 0 would be infinitely far out.
+  normal = jnp.sqrt(2.0) * jax.lax.erf_inv(2 * (draws[2] + 2.0**-24) - 1)
+  # Two turns around the stretch: together as likely as one change.
+  turns = draws[0, 11:13] < 1 - jnp.sqrt(jnp.maximum(1 - p, 0))
+  return _Draws(draws[0] < p, turns, draws[1], normal)
+
+
+def _placed(
+  draws: _Draws, images: Float[Array, "b h w 3"], categories: tuple[str, ...]
+) -> Float[Array, "b h w 3"]:
+  """Makes the changes of place."""
+  if not {"blit", "geom"} & set(categories):
+    return images
+  side = images.shape[1]
+
+  def maps(draws: _Draws) -> tuple[Array, Array, Array]:
+    blit = jnp.eye(3)
+    if "blit" in categories:
+      blit = _blit(side, draws.apply, draws.uniform)
+    moves, moving = jnp.eye(3), jnp.zeros((), bool)
+    if "geom" in categories:
+      moves = _geometry(side, *draws)
+      moving = draws.turns.any() | draws.apply[3:6].any()
+    return blit, _product(blit, moves)[:2], moving
+
+  blits, inverses, moving = jax.vmap(maps)(draws)
+  copied = images
+  if "blit" in categories:
+    copied = jax.vmap(_copied)(images, blits)
+  if "geom" not in categories:
+    return copied
+  moved = wavelets.warp(images, inverses, moving)
+  return jnp.where(moving[:, None, None, None], moved, copied)
 
 
 def _blit(side: int, apply: Array, uniform: Array) -> Float[Array, "3 3"]:

@@ -3,7 +3,8 @@
 A stride aliases whatever is finer than its step, and a picture that moves by
 one pixel then changes; the filters remove that first. They are applied as
 shifted sums, one axis at a time: on CPUs XLA is slow at convolving each
-channel by itself. Maps are NHWC.
+channel by itself, and at the gradient of a padding that repeats pixels, so that
+borders are joined to slices. Maps are NHWC.
 """
 
 from typing import Literal
@@ -27,14 +28,15 @@ def down(x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 c"]:
   if min(x.shape[1:3]) < 2:
     raise ValueError(f"blur.down needs sides of at least 2, got {x.shape}.")
   for axis in (1, 2):
-    side = x.shape[axis]
-    kept = -(-side // 2)
-    pads = [(0, 0)] * 4
-    pads[axis] = (1, 1)
-    padded = jnp.pad(x, pads, mode="reflect")
-    left, centre, right = (
-      _every(padded, axis, start, kept, 2) for start in range(3)
+    count = x.shape[axis] // 2
+    kept = x.shape[axis] - count
+    centre, between = (
+      _every(x, axis, start, n, 2) for start, n in ((0, kept), (1, count))
     )
+    first, last = (_every(between, axis, i, 1) for i in (0, count - 1))
+    left = jnp.concatenate([first, between], axis)
+    right = jnp.concatenate([between, last], axis)
+    left, right = (_every(y, axis, 0, kept) for y in (left, right))
     x = (left + right) * 0.25 + centre * 0.5
   return x
 
@@ -85,14 +87,11 @@ def up(
   """
   for axis in (1, 2):
     side = x.shape[axis]
-    pads = [(0, 0)] * 4
-    pads[axis] = (1, 1)
-    padded = jnp.pad(x, pads, mode="edge" if border == "edge" else "constant")
-    index = [slice(None)] * 4
-    index[axis] = slice(0, side)
-    before = padded[tuple(index)]
-    index[axis] = slice(2, side + 2)
-    after = padded[tuple(index)]
+    first, last = (_every(x, axis, i, 1) for i in (0, side - 1))
+    if border == "zero":
+      first = last = jnp.zeros_like(first)
+    before = jnp.concatenate([first, _every(x, axis, 0, side - 1)], axis)
+    after = jnp.concatenate([_every(x, axis, 1, side - 1), last], axis)
     pair = jnp.stack(
       [before * 0.25 + x * 0.75, x * 0.75 + after * 0.25], axis + 1
     )
@@ -102,7 +101,9 @@ def up(
   return x
 
 
-def _every(x: Array, axis: int, start: int, count: int, stride: int) -> Array:
+def _every(
+  x: Array, axis: int, start: int, count: int, stride: int = 1
+) -> Array:
   index = [slice(None)] * 4
   index[axis] = slice(start, start + stride * (count - 1) + 1, stride)
   return x[tuple(index)]

@@ -12,7 +12,6 @@ gradients are summed over the devices.
 
 import ctypes
 import functools
-import os
 import pathlib
 from collections.abc import Callable
 
@@ -39,8 +38,7 @@ def available() -> bool:
   `CHIBIJAX_NATIVE=0` in the environment switches it off for what is traced
   from then on (as `jax.export` needs, which refuses calls of unknown targets).
   """
-  switched_off = os.environ.get("CHIBIJAX_NATIVE", "1") == "0"
-  return not switched_off and _library() is not None
+  return native_library.is_wanted() and _library() is not None
 
 
 def is_winograd(kernel_shape: tuple[int, ...], stride: int) -> bool:
@@ -111,10 +109,7 @@ def _library() -> ctypes.CDLL | None:
   if library is None:
     return None
   library.chibijax_convolution_scratch.restype = ctypes.c_int64
-  for name in _OPERATIONS:
-    symbol = f"chibijax_convolution_{name}"
-    handler = jax.ffi.pycapsule(getattr(library, symbol))
-    jax.ffi.register_ffi_target(symbol, handler, platform="cpu")
+  native_library.register(library, "chibijax_convolution", _OPERATIONS)
   return library
 
 

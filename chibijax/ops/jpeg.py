@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32
 
+from chibijax.ops import blur
+
 BLOCK = 16  # Two blocks of 8 luma pixels for each of chroma.
 _LUMA = np.array(
   [
@@ -70,7 +72,8 @@ def compress(
   for i in (1, 2):
     half = ycc[..., i].reshape(height // 2, 2, width // 2, 2).mean((1, 3))
     half = _quantise(half, _CHROMA, scale)
-    channels.append(_double(half))
+    # Linear interpolation, as libjpeg's decoder has it.
+    channels.append(blur.up(half[None, ..., None])[0, ..., 0])
   rgb = _mix(jnp.stack(channels, -1), np.linalg.inv(_TO_YCC))
   return jnp.clip(jnp.round(rgb), 0.0, 255.0) / 255.0
 
@@ -81,7 +84,7 @@ def _mix(
   return jnp.einsum("hwi,oi->hwo", x, jnp.asarray(matrix), precision="highest")
 
 
-def _dct() -> Float32[np.ndarray, "8 8"]:
+def dct() -> Float32[np.ndarray, "8 8"]:
   """The orthonormal DCT-II (T.81, A.3.3), [frequency, pixel]."""
   k, n = np.arange(8)[:, None], np.arange(8)[None, :]
   matrix = np.cos(np.pi * (2 * n + 1) * k / 16) / 2
@@ -97,25 +100,14 @@ def _quantise(
   """Rounds the DCT of 8x8 blocks to multiples of the table."""
   height, width = x.shape
   steps = jnp.clip(jnp.floor((table * scale + 50.0) / 100.0), 1.0, 255.0)
-  dct = jnp.asarray(_dct())
+  cosines = jnp.asarray(dct())
   blocks = x.reshape(height // 8, 8, width // 8, 8)
-  found = jnp.einsum("um,imjn,vn->iujv", dct, blocks, dct, precision="highest")
+  found = jnp.einsum(
+    "um,imjn,vn->iujv", cosines, blocks, cosines, precision="highest"
+  )
   steps = steps[None, :, None, :]
   found = jnp.round(found / steps) * steps
-  back = jnp.einsum("um,iujv,vn->imjn", dct, found, dct, precision="highest")
+  back = jnp.einsum(
+    "um,iujv,vn->imjn", cosines, found, cosines, precision="highest"
+  )
   return back.reshape(height, width)
-
-
-def _double(x: Float[Array, "h w"]) -> Float[Array, "h2 w2"]:
-  """Enlarges by linear interpolation, as libjpeg's decoder does."""
-  for axis in (0, 1):
-    pads = [(0, 0), (0, 0)]
-    pads[axis] = (1, 1)
-    padded = jnp.pad(x, pads, mode="edge")
-    low = jnp.take(padded, np.arange(x.shape[axis]), axis)
-    high = jnp.take(padded, np.arange(2, x.shape[axis] + 2), axis)
-    pair = jnp.stack([0.75 * x + 0.25 * low, 0.75 * x + 0.25 * high], axis + 1)
-    shape = list(x.shape)
-    shape[axis] *= 2
-    x = pair.reshape(shape)
-  return x

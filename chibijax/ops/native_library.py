@@ -2,12 +2,16 @@
 
 `setup.py` compiles each `native/NAME.cc` once per instruction set into a plain
 shared library. They are optional: every operation also has a definition in
-JAX, which runs where there is no library.
+JAX, which runs where there is no library, and where `CHIBIJAX_NATIVE=0` in the
+environment says so when a function is traced.
 """
 
 import ctypes
 import functools
+import os
 import pathlib
+
+import jax
 
 # Best first, with the names /proc/cpuinfo gives to what each one needs.
 _INSTRUCTION_SETS = (
@@ -15,6 +19,31 @@ _INSTRUCTION_SETS = (
   ("avx2", {"avx2", "fma"}),
   ("generic", set()),
 )
+
+
+def is_wanted() -> bool:
+  """Whether native code is used where it is there."""
+  return os.environ.get("CHIBIJAX_NATIVE", "1") != "0"
+
+
+def register(
+  library: ctypes.CDLL,
+  prefix: str,
+  operations: tuple[str, ...],
+  platform: str = "cpu",
+) -> None:
+  """Makes a library's handlers known to JAX by their symbols.
+
+  Args:
+    library: the library.
+    prefix: of its symbols, as in `PREFIX_OPERATION`.
+    operations: names of its operations.
+    platform: of `jax.ffi.register_ffi_target`.
+  """
+  for name in operations:
+    symbol = f"{prefix}_{name}"
+    handler = jax.ffi.pycapsule(getattr(library, symbol))
+    jax.ffi.register_ffi_target(symbol, handler, platform=platform)
 
 
 @functools.cache

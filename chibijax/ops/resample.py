@@ -163,6 +163,21 @@ def area_weights(source: int, target: int) -> Float32[np.ndarray, "target src"]:
   return (overlap * (target / source)).astype(np.float32)
 
 
+def node_weights(size: int, nodes: int) -> Float32[np.ndarray, "size nodes"]:
+  """The matrix that interpolates linearly from nodes to pixel centres.
+
+  Args:
+    size: pixels; the first node lies at their beginning, the last at their end.
+    nodes: at least two.
+
+  Returns:
+    The matrix; each row adds up to 1.
+  """
+  at = (np.arange(size) + 0.5) / size * (nodes - 1)
+  weights = np.maximum(1 - np.abs(at[:, None] - np.arange(nodes)), 0)
+  return weights.astype(np.float32)
+
+
 def apply_affine(
   transform: Float[Array, "2 3"], points: Float[Array, "*shape 2"]
 ) -> Float[Array, "*shape 2"]:

@@ -10,19 +10,24 @@ Two symlets (Daubechies 1992), orthogonal to their own shifts by two:
   sym2 and its own reverse, so that they are symmetric and add up to 1.
 
 What lies outside a picture is its mirror image about the centres of its border
-pixels, again and again. Pictures are one [H, W, C] array of floats in any
-range; use `jax.vmap` for batches. Both are linear in the picture.
+pixels, again and again. Pictures are floats in any range. Both are linear in
+the picture.
 
 Filters are products with matrices: on CPUs XLA takes ten times as long for the
-convolutions, and for as many shifted sums it compiles for long.
+convolutions, and for as many shifted sums it compiles for long. There, too, it
+looks positions up one by one; see `_each` and `_found` for what helps.
 """
 
+import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Bool, Float, Float32, Int
 
 # Low-pass filters, of squares that add up to 1.
 SYM2 = (
@@ -80,36 +85,105 @@ def amplify(
     jnp.tensordot(gains, _band_matrices(side), 1, precision="highest")
     for side in image.shape[:2]
   )
-  return _applied(down, across, image)
+  return _filtered(image.transpose(2, 0, 1), across, down).transpose(2, 1, 0)
 
 
 def warp(
-  image: Float[Array, "h w c"], inverse: Float[Array, "2 3"]
-) -> Float[Array, "h w c"]:
-  """Moves a picture by an affine map around its centre.
+  images: Float[Array, "b h w c"],
+  inverses: Float[Array, "b 2 3"],
+  moving: Bool[Array, " b"],
+) -> Float[Array, "b h w c"]:
+  """Moves pictures by affine maps around their centres.
+
+  Differentiable any number of times in reverse mode, in the pictures only: for
+  gradients the maps are constants.
 
   Args:
-    image: [H, W, C], sides of at least 2.
-    inverse: takes points of the result to points of the picture, (x, y) in
+    images: [B, H, W, C], sides of at least 2.
+    inverses: take points of the results to points of the pictures, (x, y) in
       pixels from the centre.
+    moving: which are moved. Others are given back as they are, and take next
+      to no time on CPUs.
 
   Returns:
-    The moved picture; for the unit matrix the same but for rounding.
+    The moved pictures; for the unit matrix the same but for rounding.
   """
-  sides = image.shape[:2]
-  fine = _applied(_doubling(sides[0]), _doubling(sides[1]), image)
-  # Where the samples that halving needs lie, in pixels from the centre.
-  y, x = (
-    (jnp.arange(2 * n + len(SYM6) - 2) - _CENTRE) / 2 - (n - 1) / 2
-    for n in sides
+  return _moved(images, inverses, moving)
+
+
+@jax.custom_vjp
+def _moved(images: Array, inverses: Array, moving: Array) -> Array:
+  """What `warp` is.
+
+  With a gradient of its own, `_returned`: XLA's would scatter each neighbour by
+  itself, which takes CPUs longer than all the rest.
+  """
+  sides = images.shape[1:3]
+  at = _samples(inverses, sides)
+
+  def one(image: Array, *at: Array) -> Array:
+    tall, wide = (_doubling(n) for n in sides)
+    fine = _filtered(image.transpose(2, 0, 1), wide, tall)
+    low, narrow = (_halving(n) for n in sides)
+    return _filtered(_found(fine, *at), narrow, low).transpose(2, 1, 0)
+
+  return _each(one, moving, images, at)
+
+
+@jax.custom_vjp
+def _returned(found: Array, inverses: Array, moving: Array) -> Array:
+  """The transpose of `_moved`."""
+  sides = found.shape[1:3]
+  at = _samples(inverses, sides)
+
+  def one(image: Array, *at: Array) -> Array:
+    low, narrow = (_halving(n).T for n in sides)
+    moved = _filtered(image.transpose(2, 1, 0), low, narrow)
+    tall, wide = (_doubling(n).T for n in sides)
+    fine = _spread(moved, *at, (wide.shape[1], tall.shape[1]))
+    return _filtered(fine, tall, wide).transpose(1, 2, 0)
+
+  return _each(one, moving, found, at)
+
+
+def _with_maps(function: Callable[..., Array]) -> Callable[..., Any]:
+  return lambda x, *maps: (function(x, *maps), maps)
+
+
+_moved.defvjp(
+  _with_maps(_moved), lambda maps, g: (_returned(g, *maps), None, None)
+)
+_returned.defvjp(
+  _with_maps(_returned), lambda maps, g: (_moved(g, *maps), None, None)
+)
+
+
+def _each(
+  function: Callable[..., Array],
+  moving: Bool[Array, " b"],
+  images: Float[Array, "b h w c"],
+  at: tuple[Array, ...],
+) -> Float[Array, "b h w c"]:
+  """Applies a function to each picture that moves.
+
+  On CPUs one after the other, so that what is fine stays in the cache; and `at`
+  is computed before, because XLA would compute it again for each channel.
+  """
+
+  def one(given: tuple[Array, ...]) -> Array:
+    moves, *rest = given
+    return jax.lax.cond(moves, function, lambda image, *_: image, *rest)
+
+  def together(given: tuple[Array, ...]) -> Array:
+    moves, image, *rest = given
+    moved = jax.vmap(function)(image, *rest)
+    return jnp.where(moves[:, None, None, None], moved, image)
+
+  return jax.lax.platform_dependent(
+    (moving, images, *at),
+    cpu=functools.partial(jax.lax.map, one),
+    default=together,
   )
-  found = []
-  for row, n in ((inverse[1], sides[0]), (inverse[0], sides[1])):
-    # Written out: a matrix product may lose precision on accelerators.
-    place = row[0] * x[None] + row[1] * y[:, None] + row[2] + (n - 1) / 2
-    found.append(2 * place + _CENTRE)
-  moved = _looked_up(fine, *found)
-  return _applied(_halving(sides[0]), _halving(sides[1]), moved)
 
 
 def mirrored(index: Array, side: int) -> Array:
@@ -122,18 +196,115 @@ def mirrored(index: Array, side: int) -> Array:
 _CENTRE = float(np.arange(len(SYM6)) @ np.asarray(SYM6) / math.sqrt(2))
 
 
-def _applied(
-  down: Float[ArrayLike, "i h"],
+def _filtered(
+  planes: Float[Array, "c h w"],
   across: Float[ArrayLike, "j w"],
-  image: Float[Array, "h w c"],
-) -> Float[Array, "i j c"]:
-  """Filters columns with one matrix and rows with another."""
-  rows = jnp.einsum("ih,hwc->iwc", down, image, precision="highest")
-  return jnp.einsum("jw,iwc->ijc", across, rows, precision="highest")
+  down: Float[ArrayLike, "i h"],
+) -> Float[Array, "c j i"]:
+  """Filters rows with one matrix and columns with another, and transposes."""
+  rows = jnp.matmul(planes, across.T, precision="highest")
+  return jnp.matmul(rows.swapaxes(1, 2), down.T, precision="highest")
+
+
+def _samples(
+  inverses: Float[Array, "b 2 3"], sides: tuple[int, int]
+) -> tuple[Int[Array, "b m n"], Int[Array, "b m n"]]:
+  """Columns and rows of the fine picture where halving needs its samples.
+
+  Returns:
+    Numbers below the period, times a power of two that `_neighbours` knows:
+    one number for a whole one and a share, which always fit together. XLA may
+    compute a sum in two places, and round it in two ways.
+  """
+  # From the picture's centre: the sooner a large number is added, the more is
+  # rounded off.
+  y, x = (
+    (np.arange(2 * n + len(SYM6) - 2) - (n - 1 + _CENTRE)).astype(np.float32)
+    for n in sides
+  )
+  places = []
+  for row, n in zip(inverses.swapaxes(0, 1), sides[::-1], strict=True):
+    # Written out: a matrix product may lose precision on accelerators.
+    a, b, c = (row[:, k, None, None] for k in range(3))
+    place = b * y[None, :, None] + 2 * c
+    place += a * x[None, None]
+    place += np.float32(n - 1 + _CENTRE)
+    period = np.float32(4 * n - 4)
+    place -= period * jnp.floor(place / period)
+    place = jnp.clip(place, 0, np.nextafter(period, np.float32(0)))
+    places.append((place * 2.0 ** _bits(4 * n - 4)).astype(jnp.int32))
+  return tuple(places)
+
+
+def _bits(period: int) -> int:
+  """How many binary places an int32 has left for a share."""
+  return 31 - period.bit_length()
+
+
+def _neighbours(
+  place: Int[Array, "m n"], period: int
+) -> tuple[Int[Array, "m n"], Float[Array, "1 m n"]]:
+  """The first of two neighbours, and the share of the second."""
+  bits = _bits(period)
+  share = (place & ((1 << bits) - 1)).astype(jnp.float32) * 2.0**-bits
+  return place >> bits, share[None]
+
+
+def _found(
+  fine: Float[Array, "c j i"],
+  columns: Int[Array, "m n"],
+  rows: Int[Array, "m n"],
+) -> Float[Array, "c m n"]:
+  """Interpolates linearly between four neighbours.
+
+  One number at a time from one long row: what XLA does fastest on CPUs.
+  """
+  channels, wide, tall = fine.shape
+  left, across = _neighbours(columns, wide - 1)
+  top, down = _neighbours(rows, tall - 1)
+  first = np.arange(channels, dtype=np.int32) * (wide * tall)
+  first = first[:, None, None] + (left * tall + top)[None]
+  fine = fine.reshape(-1)
+
+  def column(right: int) -> Array:
+    upper, lower = (
+      fine.at[first + (right * tall + below)].get(
+        mode="promise_in_bounds", wrap_negative_indices=False
+      )
+      for below in (0, 1)
+    )
+    return upper * (1 - down) + lower * down
+
+  return column(0) * (1 - across) + column(1) * across
+
+
+def _spread(
+  moved: Float[Array, "c m n"],
+  columns: Int[Array, "m n"],
+  rows: Int[Array, "m n"],
+  size: tuple[int, int],
+) -> Float[Array, "c j i"]:
+  """The transpose of `_found`: adds to four neighbours at once."""
+  left, across = _neighbours(columns, size[0] - 1)
+  top, down = _neighbours(rows, size[1] - 1)
+  parts = [
+    jnp.stack([x * (1 - down), x * down], -1)
+    for x in (moved * (1 - across), moved * across)
+  ]
+  return jax.lax.scatter_add(
+    jnp.zeros((len(moved), *size), moved.dtype),
+    jnp.stack([left, top], -1),
+    jnp.stack(parts, -2),
+    jax.lax.ScatterDimensionNumbers((0, 3, 4), (), (1, 2)),
+    mode="promise_in_bounds",
+  )
 
 
 def _doubling(side: int) -> Float32[np.ndarray, "m n"]:
-  """The matrix that doubles a row and its mirror image, which make a period."""
+  """The matrix that doubles a row and its mirror image, which make a period.
+
+  The first sample comes once more after the last, as its neighbour.
+  """
   taps, period = math.sqrt(2) * np.asarray(SYM6), 2 * side - 2
   matrix = np.zeros((2 * period, side))
   pixels = np.arange(period)
@@ -143,7 +314,7 @@ def _doubling(side: int) -> Float32[np.ndarray, "m n"]:
       ((2 * pixels + n) % (2 * period), np.minimum(pixels, period - pixels)),
       tap,
     )
-  return matrix.astype(np.float32)
+  return np.concatenate([matrix, matrix[:1]]).astype(np.float32)
 
 
 def _halving(side: int) -> Float32[np.ndarray, "n m"]:
@@ -153,24 +324,6 @@ def _halving(side: int) -> Float32[np.ndarray, "n m"]:
   for i in range(side):
     matrix[i, 2 * i : 2 * i + len(taps)] = taps
   return matrix.astype(np.float32)
-
-
-def _looked_up(
-  period: Float[Array, "p q c"],
-  rows: Float[Array, "m n"],
-  columns: Float[Array, "m n"],
-) -> Float[Array, "m n c"]:
-  """Interpolates what repeats for ever linearly."""
-  top, left = jnp.floor(rows), jnp.floor(columns)
-  down, across = (rows - top)[..., None], (columns - left)[..., None]
-  height, width = period.shape[:2]
-  i, j = (
-    [(first.astype(jnp.int32) + k) % size for k in (0, 1)]
-    for first, size in ((top, height), (left, width))
-  )
-  upper = period[i[0], j[0]] * (1 - across) + period[i[0], j[1]] * across
-  lower = period[i[1], j[0]] * (1 - across) + period[i[1], j[1]] * across
-  return upper * (1 - down) + lower * down
 
 
 def _band_matrices(side: int) -> Float32[np.ndarray, "4 n n"]:

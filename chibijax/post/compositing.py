@@ -163,14 +163,9 @@ def paste_all(
   )
   for k in far_first:
     photo = paste_back(
-      photo,
-      pictures[k],
-      transforms[k],
-      mask=masks[k],
-      feather=feather,
-      method=method,
-      match=match,
-    )
+      photo, pictures[k], transforms[k], mask=masks[k], feather=feather,
+      method=method, match=match,
+    )  # fmt: skip
   return photo.copy() if not len(pictures) else photo
 
 
@@ -315,20 +310,20 @@ def _place(
     return None
   share = _softened(mask, frame, float(feather))
   values = _unit(picture)
-  if picture.shape[2] == 4:
-    share = share * values[..., 3]
   x, y = columns.start, rows.start
   back = affine.moved(affine.invert(transform), x, y)
-  over = affine.warp(np.ascontiguousarray(values[..., :3]), back, size)
+
+  def warped(plane: np.ndarray) -> np.ndarray:
+    return affine.warp(np.ascontiguousarray(plane), back, size)
+
+  over = warped(values[..., :3])
   if picture.shape[2] == 4:
+    share = share * values[..., 3]
     # Colours of transparent pixels must not reach their neighbours.
-    solid = affine.warp(np.ascontiguousarray(values[..., 3]), back, size)
-    mixed = values[..., :3] * values[..., 3:]
-    mixed = affine.warp(np.ascontiguousarray(mixed), back, size)
-    over = np.where(
-      solid[..., None] > 1e-2, mixed / np.maximum(solid[..., None], 1e-2), over
-    )
-  alpha = np.clip(affine.warp(share, back, size), 0, 1)
+    solid = warped(values[..., 3])[..., None]
+    mixed = warped(values[..., :3] * values[..., 3:])
+    over = np.where(solid > 1e-2, mixed / np.maximum(solid, 1e-2), over)
+  alpha = np.clip(warped(share), 0, 1)
   covered = affine.covered(transform, (x, y), size, frame[::-1])
   alpha = (alpha * covered).astype(np.float32)
   alpha[alpha < 1 / 512] = 0

@@ -148,47 +148,6 @@ def _even(image: Picture, context: Context, strength: float) -> Any:
   return image if mask is None else tones.even(image, mask, strength=strength)
 
 
-def _lines(
-  image: Picture,
-  context: Context,
-  strength: float,
-  width: float,
-  amount: float,
-  color: str,
-) -> Any:
-  return lines.draw(
-    image,
-    strength=strength,
-    width=width,
-    amount=amount,
-    color=color,
-    landmarks=context.landmarks,
-    masks=context.masks,
-    source=context.source,
-  )
-
-
-def _ink(
-  image: Picture,
-  context: Context,
-  strength: float,
-  width: float,
-  amount: float,
-  color: str,
-  paper: str,
-) -> Any:
-  return lines.draw_ink(
-    image,
-    strength=strength,
-    width=width,
-    amount=amount,
-    color=color,
-    paper=paper,
-    landmarks=context.landmarks,
-    masks=context.masks,
-  )
-
-
 def _poster(
   image: Picture, context: Context, strength: float, colors: tuple[str, ...]
 ) -> Any:
@@ -199,69 +158,49 @@ def _poster(
   return prints.poster(image, strength=strength, colors=colors, face=face)
 
 
-def _blush(
-  image: Picture, context: Context, strength: float, color: str
-) -> Any:
-  return effects.blush(
-    image, context.points("blush"), strength=strength, color=color or None
-  )
-
-
 def _shine(image: Picture, context: Context, strength: float) -> Any:
   return effects.shine(
     image, context.masks or {}, strength=strength, landmarks=context.landmarks
   )
 
 
-def _sticker(
-  image: Picture,
-  context: Context,
-  names: tuple[str, ...],
-  color: str,
-  text: str,
-) -> Any:
-  return _module("stickers").apply(
-    image,
-    names,
-    color=color or None,
-    text=text or None,
-    landmarks=context.landmarks,
-    masks=context.masks,
-    seed=context.seed,
-  )
+def _given(
+  function: Callable[..., Any] | str,
+  *known: str,
+  optional: tuple[str, ...] = (),
+) -> Callable[..., Any]:
+  """Makes a step of a function of the picture and the step's parameters.
+
+  Args:
+    function: or "module.function" of `post`: modules that draw with the artist
+      load when they are wanted.
+    known: what of the context the function takes, by its name.
+    optional: parameters that are None to the function where they are empty.
+  """
+
+  def run(image: Picture, context: Context, **values: Any) -> Any:
+    found = _look_up(function) if isinstance(function, str) else function
+    values |= {name: values[name] or None for name in optional}
+    return found(image, **values, **{k: getattr(context, k) for k in known})
+
+  return run
 
 
-def _background(image: Picture, context: Context, kind: str, value: str) -> Any:
-  return _module("backgrounds").replace(
-    image, kind, masks=context.masks, value=value or None, seed=context.seed
-  )
+def _look_up(name: str) -> Callable[..., Any]:
+  module, _, function = name.partition(".")
+  return getattr(importlib.import_module(f"chibijax.post.{module}"), function)
 
 
-def _frame(image: Picture, context: Context, kind: str, color: str) -> Any:
-  return _module("frames").frame(
-    image, kind, color=color or None, seed=context.seed
-  )
+def _on_face(
+  function: Callable[..., Any], step: str, optional: tuple[str, ...] = ()
+) -> Callable[..., Any]:
+  """As `_given`, of a function that cannot do without landmarks."""
 
+  def run(image: Picture, context: Context, **values: Any) -> Any:
+    values |= {name: values[name] or None for name in optional}
+    return function(image, context.points(step), **values)
 
-def _module(name: str) -> Any:
-  """Modules that draw with the artist load when they are wanted."""
-  return importlib.import_module(f"chibijax.post.{name}")
-
-
-def _simple(function: Callable[..., Any]) -> Callable[..., Any]:
-  return lambda image, _, **values: function(image, **values)
-
-
-def _on_face(function: Callable[..., Any], step: str) -> Callable[..., Any]:
-  return lambda image, context, **values: function(
-    image, context.points(step), **values
-  )
-
-
-def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
-  return lambda image, context, **values: function(
-    image, seed=context.seed, **values
-  )
+  return run
 
 
 _WIDTH = Parameter("width", 1.0, 0.3, 5)
@@ -270,7 +209,7 @@ STEPS: dict[str, Kind] = {
   "smooth": Kind(
     "edge-preserving smoothing of skin and texture",
     (_strength(0.5), Parameter("radius", 0.012, 0.001, 0.1)),
-    _simple(smooth),
+    _given(smooth),
   ),
   "color": Kind(
     "skin and hair get the colours they have in the photo",
@@ -296,7 +235,7 @@ STEPS: dict[str, Kind] = {
       Parameter("sharpness", 0.7),
       _strength(1.0),
     ),
-    _simple(palette.posterise),
+    _given(palette.posterise),
     flattens=True,
   ),
   "lines": Kind(
@@ -307,7 +246,7 @@ STEPS: dict[str, Kind] = {
       Parameter("amount", 0.5),
       Parameter("color", lines.INK),
     ),
-    _lines,
+    _given(lines.draw, "landmarks", "masks", "source"),
   ),
   "ink": Kind(
     "an ink drawing on paper",
@@ -318,12 +257,12 @@ STEPS: dict[str, Kind] = {
       Parameter("color", lines.INK),
       Parameter("paper", lines.PAPER),
     ),
-    _ink,
+    _given(lines.draw_ink, "landmarks", "masks"),
   ),
   "blush": Kind(
     "red cheeks, in a hue that suits the skin",
     (_strength(0.5), Parameter("color", "")),
-    _blush,
+    _on_face(effects.blush, "blush", optional=("color",)),
     needs=("landmarks",),
   ),
   "eyes": Kind(
@@ -345,25 +284,28 @@ STEPS: dict[str, Kind] = {
     needs=("masks",),
   ),
   "vibrance": Kind(
-    "livelier colours", (_strength(0.4),), _simple(tones.vibrance)
+    "livelier colours", (_strength(0.4),), _given(tones.vibrance)
   ),
   "glow": Kind(
     "light areas shine",
     (_strength(0.4), Parameter("radius", 0.02, 0.001, 0.2)),
-    _simple(tones.glow),
+    _given(tones.glow),
   ),
   "vignette": Kind(
     "darker corners",
     (_strength(0.3), Parameter("color", tones.CORNERS)),
-    _simple(tones.vignette),
+    _given(tones.vignette),
   ),
   "grain": Kind(
     "film grain",
     (_strength(0.2), Parameter("size", 1.0, 1, 8)),
-    _seeded(tones.grain),
+    _given(tones.grain, "seed"),
   ),
   "glitch": Kind(
-    "a broken signal", (_strength(0.5),), _seeded(prints.glitch), bare=False
+    "a broken signal",
+    (_strength(0.5),),
+    _given(prints.glitch, "seed"),
+    bare=False,
   ),
   "halftone": Kind(
     "shadows printed as dots",
@@ -373,12 +315,12 @@ STEPS: dict[str, Kind] = {
       Parameter("color", prints.DOTS),
       Parameter("angle", 30.0, -90, 90),
     ),
-    _simple(prints.halftone),
+    _given(prints.halftone),
   ),
   "duotone": Kind(
     "a ramp of colours, dark to light",
     (_strength(1.0), Parameter("colors", prints.DUOTONE)),
-    _simple(prints.duotone),
+    _given(prints.duotone),
   ),
   "poster": Kind(
     "a street poster of few inks, dark to light",
@@ -393,25 +335,29 @@ STEPS: dict[str, Kind] = {
       Parameter("count", 24, 2, palette.MAX_COLORS),
       _strength(1.0),
     ),
-    _seeded(prints.pixels),
+    _given(prints.pixels, "seed"),
   ),
   "sticker": Kind(
     "drawings on the face, NAME+NAME",
     (Parameter("names", ()), Parameter("color", ""), Parameter("text", "")),
-    _sticker,
+    _given(
+      "stickers.apply",
+      *("landmarks", "masks", "seed"),
+      optional=("color", "text"),
+    ),
     needs=("landmarks",),
     bare=False,
   ),
   "background": Kind(
     "what is behind the person: KIND:VALUE",
     (Parameter("kind", ""), Parameter("value", "")),
-    _background,
+    _given("backgrounds.replace", "masks", "seed", optional=("value",)),
     bare=False,
   ),
   "frame": Kind(
     "a frame or crop: KIND:COLOUR",
     (Parameter("kind", ""), Parameter("color", "")),
-    _frame,
+    _given("frames.frame", "seed", optional=("color",)),
     bare=False,
   ),
 }

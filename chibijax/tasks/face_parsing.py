@@ -1,10 +1,11 @@
 """Reading faces, learned from the artist's portraits: landmarks or masks.
 
 The portraits' landmarks and labels are exact. A step aligns each portrait as a
-detector would, with errors, bends and repaints it (`ops.augment_faces`), and
-makes one update. Losses are those of the usual practice: the mean absolute
-error of points (in units of the distance between the eyes), and cross-entropy
-plus the soft Dice loss (Milletari et al. 2016) of labels.
+detector would, with errors, bends it (`ops.face_views`), repaints it
+(`ops.augment_faces`), and makes one update. Losses are those of the usual
+practice: the mean absolute error of points (in units of the distance between
+the eyes), and cross-entropy plus the soft Dice loss (Milletari et al. 2016) of
+labels.
 """
 
 import dataclasses
@@ -30,7 +31,7 @@ from chibijax.errors import UserError
 from chibijax.losses import parsing
 from chibijax.models import face_parser
 from chibijax.models.face_parser import LandmarkNet, SegmentNet, Window
-from chibijax.ops import augment_faces
+from chibijax.ops import augment_faces, face_views
 
 NAME = "net"
 # The five points' parts among the 68: eyes, corners of the mouth.
@@ -50,7 +51,7 @@ class FaceParsing:
     net: the network.
     window: what it sees of the canonical frame.
     optimizer: its optimiser.
-    view: strengths of `ops.augment_faces.draw_view`, by name.
+    view: strengths of `ops.face_views.draw_view`, by name.
     ema: decay of the parameters' average; 0 keeps none.
     axis: the data axis.
   """
@@ -165,7 +166,7 @@ class FaceParsing:
     eyes = [points[part].mean(0) for part in _EYES]
     mouth = [points[k] for k in _MOUTH]
     target = self.window.place(face_parser.ANCHORS).astype(np.float32)
-    return augment_faces.align(jnp.stack(eyes + mouth), jnp.asarray(target))
+    return face_views.align(jnp.stack(eyes + mouth), jnp.asarray(target))
 
   def _exact(
     self,
@@ -177,17 +178,17 @@ class FaceParsing:
   ) -> tuple[Array, Array, Array]:
     """One example as it is."""
     del other
-    still = augment_faces.draw_view(
+    still = face_views.draw_view(
       key, self._aligned(points), points, self.window.size, 1.0
     )
     return self._look(still, picture, points, label)
 
   def _look(
-    self, view: augment_faces.View, picture: Array, points: Array, label: Array
+    self, view: face_views.View, picture: Array, points: Array, label: Array
   ) -> tuple[Array, Array, Array]:
     shares = augment_faces.one_hot(label)
     window = self.window
-    planes = augment_faces.see(
+    planes = face_views.see(
       view,
       jnp.concatenate([picture, shares], -1),
       window.side,
@@ -195,7 +196,7 @@ class FaceParsing:
       window.corner,
     )
     corner = jnp.array(window.corner, jnp.float32)[None]
-    points = (augment_faces.see_points(view, points) - corner) / window.side
+    points = (face_views.see_points(view, points) - corner) / window.side
     return planes[..., :3] * 2 - 1, points, planes[..., 3:]
 
   def _augmented(
@@ -210,12 +211,12 @@ class FaceParsing:
     keys = jax.random.split(key, 6)
     flip = jax.random.uniform(keys[0]) < 0.5
     width = picture.shape[1]
-    mirrored = points[augment_faces.MIRRORED]
+    mirrored = points[face_views.MIRRORED]
     mirrored = jnp.stack([width - mirrored[:, 0], mirrored[:, 1]], -1)
     points = jnp.where(flip, mirrored, points)
     picture = jnp.where(flip, picture[:, ::-1], picture)
     label = jnp.where(flip, label[:, ::-1], label)
-    view = augment_faces.draw_view(
+    view = face_views.draw_view(
       keys[1],
       self._aligned(points),
       points,

@@ -129,10 +129,6 @@ def _check_config(config: Any) -> None:
     raise UserError(
       f"model.critic_steps is {model.critic_steps}, expected at least 1."
     )
-  if model.name == "dcgan" and model.conditional:
-    raise UserError(
-      "model.conditional needs model.name 'r3gan' or 'stylegan2'."
-    )
   penalised = loss.r1 or loss.r2 or loss.gradient_penalty
   if model.name == "dcgan" and model.norm and penalised:
     raise UserError(
@@ -168,6 +164,7 @@ def _networks(config: Any, axis: Axis) -> tuple[Any, Any]:
   """The generator and the discriminator."""
   model, size = config.model, config.data.size
   dtype = Precision(config.precision).dtype
+  embedding = model.embedding if model.conditional else 0
   if model.name != "r3gan" and (size < 8 or size & (size - 1)):
     raise UserError(
       f"data.size is {size}, expected a power of two of at least 8."
@@ -176,7 +173,6 @@ def _networks(config: Any, axis: Axis) -> tuple[Any, Any]:
     widths = stylegan2.channels(
       size, base=model.channel_base, most=model.channel_max
     )
-    embedding = model.embedding if model.conditional else 0
     low = model.low_precision
     return (
       stylegan2.Generator(
@@ -188,8 +184,8 @@ def _networks(config: Any, axis: Axis) -> tuple[Any, Any]:
     )
   if model.name == "dcgan":
     return (
-      dcgan.Generator(size, model.width, dtype, axis.name),
-      dcgan.Discriminator(model.width, model.norm, dtype, axis.name),
+      dcgan.Generator(size, model.width, embedding, dtype, axis.name),
+      dcgan.Discriminator(model.width, model.norm, embedding, dtype, axis.name),
     )
   widths = tuple(model.widths)
   if r3gan.BASE * 2 ** (len(widths) - 1) != size:
@@ -208,7 +204,7 @@ def _networks(config: Any, axis: Axis) -> tuple[Any, Any]:
     blocks=model.blocks,
     expansion=model.expansion,
     group=group,
-    embedding=model.embedding if model.conditional else 0,
+    embedding=embedding,
     dtype=dtype,
   )
   return r3gan.Generator(**values), r3gan.Discriminator(**values)

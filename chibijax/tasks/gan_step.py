@@ -338,7 +338,7 @@ class Gan:
       return self.generator.apply(variables, z, *self._given(labels)), {}
     variables = {"params": params["gen"], "stats": params["gen_stats"]}
     fake, changed = self.generator.apply(
-      variables, z, train=True, mutable=["stats"]
+      variables, z, *self._given(labels), train=True, mutable=["stats"]
     )
     return fake, {"gen_stats": changed["stats"]}
 

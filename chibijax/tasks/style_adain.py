@@ -86,7 +86,7 @@ class AdaIn(StyleTask):
     Raises:
       ValueError: if no border makes `layer` as large as the decoder wants.
     """
-    pads, picture = self._border(frozen, x.shape), x
+    pads, picture = self._border(frozen, x.shape[1:3]), x
     if any(sum(p) for p in pads):
       x = jnp.pad(x, ((0, 0), *pads, (0, 0)), mode="reflect")
     maps = self.features(
@@ -124,15 +124,7 @@ class AdaIn(StyleTask):
     found = self.encode(frozen, result, self.style_layers)
     content = losses.content(found, mixed, (self.layer,))
     style = losses.moments(found, goal, self.style_layers)
-    variation = losses.total_variation(result)
-    total = self.content * content + self.style * style
-    total += self.variation * variation
-    return total, {
-      "loss/total": total,
-      "loss/content": content,
-      "loss/style": style,
-      "loss/variation": variation,
-    }
+    return self.weigh(content, style, result)
 
   def eval_step(
     self, state: TrainState, batch: Batch, key: PRNGKeyArray
@@ -224,13 +216,13 @@ class AdaIn(StyleTask):
     return 2 ** (len(self.net.blocks) - 1)
 
   def _border(
-    self, frozen: Params, shape: tuple[int, ...]
+    self, frozen: Params, sides: tuple[int, int]
   ) -> list[tuple[int, int]]:
     """The smallest border that gives `layer` its fraction of the size."""
-    wanted = [n // self._stride for n in shape[1:3]]
+    wanted = [n // self._stride for n in sides]
     pads: list[tuple[int, int] | None] = [None, None]
     for extra in range(4 * self._stride):
-      size = (1, shape[1] + extra, shape[2] + extra, 3)
+      size = (1, sides[0] + extra, sides[1] + extra, 3)
       try:
         code = jax.eval_shape(
           lambda x: self.features(frozen, x, (self.layer,))[self.layer],
@@ -244,7 +236,7 @@ class AdaIn(StyleTask):
       if None not in pads:
         return pads
     raise ValueError(
-      f"{self.layer} of a picture {shape[1:3]} cannot be {tuple(wanted)}."
+      f"{self.layer} of a picture {sides} cannot be {tuple(wanted)}."
     )
 
 

@@ -24,6 +24,7 @@ from chibijax.core.types import (
   TrainState,
 )
 from chibijax.errors import UserError
+from chibijax.losses import style as losses
 from chibijax.models import features as feature_networks
 from chibijax.ops import image as image_ops
 
@@ -120,7 +121,7 @@ class FrozenNetwork:
       name=self.name,
       source=title.partition("-")[0],
     )
-    shape = (len(x), self.zoom * x.shape[1], self.zoom * x.shape[2], 3)
+    shape = (x.shape[0], self.zoom * x.shape[1], self.zoom * x.shape[2], 3)
     seen = jax.image.resize(x, shape, "linear") if self.zoom > 1 else x
     maps = net.layers(seen, _inner(names))
     if PIXELS in names:
@@ -199,6 +200,32 @@ class StyleTask:
       ema=ema,
     )
     return state, self.axis.mean(metrics)
+
+  def weigh(
+    self,
+    content: Float[Array, ""],
+    style: Float[Array, ""],
+    pictures: Images,
+  ) -> tuple[Float[Array, ""], Metrics]:
+    """Adds up the losses by their weights.
+
+    Args:
+      content: the content loss.
+      style: the style loss.
+      pictures: what the network made, for their total variation.
+
+    Returns:
+      The loss and metrics, which are unweighted.
+    """
+    variation = losses.total_variation(pictures)
+    total = self.content * content + self.style * style
+    total += self.variation * variation
+    return total, {
+      "loss/total": total,
+      "loss/content": content,
+      "loss/style": style,
+      "loss/variation": variation,
+    }
 
   def make_state(self, params: Params, frozen: Params) -> TrainState:
     """The first state.

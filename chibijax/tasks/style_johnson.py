@@ -88,15 +88,7 @@ class Johnson(StyleTask):
     style = losses.gram(
       found, [losses.StyleTarget(grams)], relative=self.relative
     )
-    variation = losses.total_variation(result)
-    total = self.content * content + self.style * style
-    total += self.variation * variation
-    return total, {
-      "loss/total": total,
-      "loss/content": content,
-      "loss/style": style,
-      "loss/variation": variation,
-    }
+    return self.weigh(content, style, result)
 
   def eval_step(
     self, state: TrainState, batch: Batch, key: PRNGKeyArray

@@ -4,9 +4,10 @@
   videos: MSE(crop(G(x)), G(crop(x))) for one part of the picture a step.
 * `loss.face`: weight of face identity (photo2cartoon), 1 - cosine between the
   embeddings of a picture and of its translation. `loss.face_embedder` is the
-  dotted name of a function without arguments that returns the embedder, which
-  maps pictures in [-1, 1], [B, H, W, 3], to vectors [B, D] and is
-  differentiable. Its weights become constants of the compiled step.
+  dotted name of a function without arguments that returns the embedder, such as
+  "mine.make" of a file mine.py where the training is started. The embedder maps
+  pictures in [-1, 1], [B, H, W, 3], to vectors [B, D] and is differentiable.
+  Its weights become constants of the compiled step.
 """
 
 import dataclasses
@@ -139,8 +140,15 @@ def _embedder(name: str) -> Callable[[Images], Float[Array, "b d"]]:
   try:
     factory = getattr(importlib.import_module(module), function)
   except (ImportError, AttributeError, ValueError) as error:
-    raise UserError(
-      f"loss.face_embedder is {name!r}, expected the dotted name of a function "
-      f"that returns a face embedder ({error})."
-    ) from None
-  return factory()
+    raise UserError(f"{_wanted(name)} ({error}).") from None
+  embedder = factory() if callable(factory) else None
+  if not callable(embedder):
+    raise UserError(f"{_wanted(name)}; it returns none.")
+  return embedder
+
+
+def _wanted(name: str) -> str:
+  return (
+    f"loss.face_embedder is {name!r}, expected the dotted name of a function "
+    "that returns a face embedder"
+  )

@@ -74,6 +74,8 @@ def test_names_that_differ_are_sets(
     (("-m", "nonsense"), "no metric 'nonsense'"),
     (("-m", "kid_squeeze", "--weights", "/none"), "/none is missing"),
     (("--reference", "x"), "expected target or source"),
+    (("--size", "0"), "--size is 0, expected 1 to 4096"),
+    (("--least", "-3"), "--least is -3"),
     (("-m", "l1", "--at", "9"), "expected 2 to 8"),
     (("-m", "l1", "--groups", "/none.csv"), "cannot be read as CSV"),
     (("-m", "l1", "--out", "/none/m.json"), "cannot be written"),

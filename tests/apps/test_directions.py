@@ -47,7 +47,7 @@ def _space(encoder: bool = False, size: int = SIZE) -> latent.Space:
     encode if encoder else None,
     6,
     size,
-    False,
+    None,
     "a test",
     FakeCharacters(SIZE) if encoder else None,
   )

@@ -16,7 +16,7 @@ from chibijax.errors import UserError
 from chibijax.models import dcgan, johnson, r3gan, resnet, rrdb, unet
 from chibijax.ops import resample
 from chibijax.tasks import translation
-from configs import autoencoder, cyclegan, ugatit
+from configs import adain, autoencoder, cyclegan, stylegan2, ugatit
 from configs import dcgan as dcgan_config
 from configs import r3gan as r3gan_config
 
@@ -175,10 +175,14 @@ def _draw(rng: np.random.Generator, path: tuple, shape: tuple) -> jax.Array:
 
 
 @pytest.mark.parametrize(
-  "experiment", [autoencoder, dcgan_config, r3gan_config, ugatit]
+  "experiment",
+  [adain, autoencoder, dcgan_config, r3gan_config, stylegan2, ugatit],
 )
 def test_each_tasks_network_has_its_function(experiment) -> None:
   config = experiment.get_config("smoke")
+  if experiment is adain:  # As in :quick.
+    config.model.features.zoom, config.model.colors = 2, True
+    config.model.decoder.blocks = ((6, 1), (8, 1))
   size = config.data.size
   picture = jax.ShapeDtypeStruct((4, size, size, 3), np.uint8)
   names = ("image_a", "image_b") if config.data.source_b else ("image",)
@@ -194,7 +198,7 @@ def test_each_tasks_network_has_its_function(experiment) -> None:
   model = pretrained.Pretrained(config, networks, 0, "a test")
   data, function = export.to_onnx(model)
   kinds = {"autoencoder": ["pictures"], "dcgan": ["latents"]}
-  kinds["ugatit"] = ["pictures"]
+  kinds |= {"ugatit": ["pictures"], "adain": ["pictures", "style"]}
   name = config.model.get("name", "autoencoder")
   assert list(function.inputs) == kinds.get(name, ["latents", "labels"])
   assert export.largest_error(data, function) < 1e-4
@@ -215,6 +219,7 @@ def test_a_wrong_export_is_not_written(
     ("x.ply", [], "is exported as .onnx, .safetensors or a folder"),
     ("x.onnx", ["--direction", "up"], "expected 'a2b' or 'b2a'"),
     ("x.onnx", ["--size", "8"], "--size is 8, expected"),
+    ("x.onnx", ["--size", "99999"], "expected 16 to 4096"),
   ],
 )
 def test_mistakes_are_said(

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from chibijax import train
-from chibijax.apps import latent, latent_codes
+from chibijax.apps import latent, latent_codes, latent_walk
 from chibijax.apps.cli import app
 from chibijax.core import checkpoint, workdir
 from chibijax.data import characters
@@ -25,10 +25,10 @@ def _draws(n: int, size: int = 8, seed: int = 0):
 
 def test_slerp_keeps_ends_and_lengths() -> None:
   a, b = _draws(2), _draws(2, seed=1)
-  np.testing.assert_allclose(latent.slerp(a, b, 0.0), a, atol=1e-5)
-  np.testing.assert_allclose(latent.slerp(a, b, 1.0), b, atol=1e-5)
+  np.testing.assert_allclose(latent_walk.slerp(a, b, 0.0), a, atol=1e-5)
+  np.testing.assert_allclose(latent_walk.slerp(a, b, 1.0), b, atol=1e-5)
   b = b * (jnp.linalg.norm(a, axis=1) / jnp.linalg.norm(b, axis=1))[:, None]
-  half = latent.slerp(a, b, 0.5)
+  half = latent_walk.slerp(a, b, 0.5)
   np.testing.assert_allclose(
     jnp.linalg.norm(half, axis=1), jnp.linalg.norm(a, axis=1), rtol=1e-5
   )
@@ -36,35 +36,35 @@ def test_slerp_keeps_ends_and_lengths() -> None:
   np.testing.assert_allclose(
     (half * a).sum(1), (half * b).sum(1), rtol=1e-3, atol=1e-4
   )
-  np.testing.assert_allclose(latent.slerp(a, a, 0.3), a, atol=1e-5)
-  assert np.isfinite(latent.slerp(a, 0 * a, 0.3)).all()
+  np.testing.assert_allclose(latent_walk.slerp(a, a, 0.3), a, atol=1e-5)
+  assert np.isfinite(latent_walk.slerp(a, 0 * a, 0.3)).all()
 
 
 def test_path_passes_every_stop() -> None:
   stops = _draws(3)
-  rows = latent.path(stops, 4)
+  rows = latent_walk.path(stops, 4)
   assert rows.shape == (7, 8)
   np.testing.assert_allclose(rows[::3], stops, atol=1e-5)
   with pytest.raises(ValueError, match="2 stops"):
-    latent.path(stops[:1], 4)
+    latent_walk.path(stops[:1], 4)
 
 
 def test_children_have_traits_of_their_parents() -> None:
   parents = _draws(3, 64)
-  born = latent.breed(KEY, parents, 50, mutation=0.0)
+  born = latent_walk.breed(KEY, parents, 50, mutation=0.0)
   # Where nothing mutates, each number is one of a parent's, of all three.
   close = np.abs(np.asarray(born)[:, None] - np.asarray(parents)[None]).min(1)
   assert close.max() < 1e-5
   shares = np.abs(np.asarray(born)[:, None] - np.asarray(parents)[None]) < 1e-5
   assert (shares.mean((0, 2)) > 0.25).all()
-  strangers = latent.breed(KEY, parents, 50, mutation=1.0)
-  again = latent.breed(KEY, -parents, 50, mutation=1.0)
+  strangers = latent_walk.breed(KEY, parents, 50, mutation=1.0)
+  again = latent_walk.breed(KEY, -parents, 50, mutation=1.0)
   np.testing.assert_allclose(strangers, again, atol=1e-5)
   # The variance of normal draws is kept in between.
-  many = latent.breed(KEY, _draws(2, 4000), 4, mutation=0.5)
+  many = latent_walk.breed(KEY, _draws(2, 4000), 4, mutation=0.5)
   assert float(many.std()) == pytest.approx(1, abs=0.05)
   with pytest.raises(ValueError, match="mutation"):
-    latent.breed(KEY, parents, 1, mutation=2.0)
+    latent_walk.breed(KEY, parents, 1, mutation=2.0)
 
 
 def test_project_finds_the_latent_of_a_linear_generator() -> None:
@@ -77,14 +77,14 @@ def test_project_finds_the_latent_of_a_linear_generator() -> None:
 
   truth = _draws(2)
   images = generate(truth)
-  start = latent.nearest(generate, images, _draws(16, seed=5))
+  start = latent_walk.nearest(generate, images, _draws(16, seed=5))
   z, distances = jax.jit(
-    lambda s: latent.project(generate, images, s, steps=300, prior=0.0)
+    lambda s: latent_walk.project(generate, images, s, steps=300, prior=0.0)
   )(start)
   np.testing.assert_allclose(z, truth, atol=0.02)
   assert (distances[-1] < 1e-2 * distances[0]).all()
   # What is measured can be another thing.
-  grey, _ = latent.project(
+  grey, _ = latent_walk.project(
     generate,
     images,
     start,
@@ -96,11 +96,17 @@ def test_project_finds_the_latent_of_a_linear_generator() -> None:
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-  """The workdir of a GAN at step 0, of weights that are draws."""
+  """The workdir of a labelled GAN at step 0, of weights that are draws."""
   folder = tmp_path_factory.mktemp("gan")
   config = wgan_gp.get_config("smoke")
+  config.model.update(conditional=True, embedding=3)
+  config.data.domain_a = "labelled_chibi"
   rng, size = np.random.default_rng(0), config.data.size
-  spec = {"image": jax.ShapeDtypeStruct((8, size, size, 3), np.uint8)}
+  labels = (8, len(characters.LABELS))
+  spec = {
+    "image": jax.ShapeDtypeStruct((8, size, size, 3), np.uint8),
+    "attributes": jax.ShapeDtypeStruct(labels, np.float32),
+  }
   state = jax.eval_shape(lambda k: gan.build(config).init(k, spec), KEY)
   # Positive, because some are variances.
   state = jax.tree.map(
@@ -158,6 +164,17 @@ def test_commands_write_grids(drawn, tmp_path) -> None:
   assert _size(grid) == (3 * 18 - 2, 3 * 18 - 2)
 
 
+def test_labels_are_told_and_exports_are_opened(drawn, tmp_path) -> None:
+  grid, told, kept = (tmp_path / f"{name}.png" for name in "abc")
+  _run("generate", grid, "--workdir", drawn, "--count", 3)
+  said = ("--label", "hair_color=pink", "--label", "skin_tone=9")
+  _run("generate", told, "--workdir", drawn, "--count", 3, *said)
+  assert grid.read_bytes() != told.read_bytes()
+  _run("export", tmp_path / "kept", "--workdir", drawn)
+  _run("generate", kept, "--workdir", tmp_path / "kept", "--count", 3, *said)
+  assert kept.read_bytes() == told.read_bytes()
+
+
 @pytest.mark.parametrize(
   "kind", ["drawn", pytest.param("trained", marks=pytest.mark.slow)]
 )
@@ -188,7 +205,10 @@ def test_codes_of_an_autoencoder_become_normal_draws(trained) -> None:
   [
     (["interpolate", "1"], "two latents"),
     (["interpolate", "1", "nothing.npy"], "neither a seed nor"),
+    (["interpolate", "1", "²"], "neither a seed nor"),
+    (["interpolate", "1", "2", "--layer", "1"], "in --space w"),
     (["breed", "1", "--mutation", "3"], "between 0 and 1"),
+    (["generate", "--label", "tail=long"], "one of skin_tone"),
   ],
 )
 def test_mistakes_are_sentences(drawn, tmp_path, words, sentence) -> None:

@@ -68,6 +68,12 @@ def test_paths_are_straight() -> None:
   np.testing.assert_allclose(rows[2], stops[:2].mean(0), atol=1e-6)
   with pytest.raises(ValueError, match="2 frames"):
     space.path(stops, 1)
+  # Style mixing: the first layers stay, the others arrive.
+  mixed = np.asarray(space.path(stops, 5, first_layer=1))[[4, 8]]
+  np.testing.assert_array_equal(mixed[:, :WIDTH], stops[[0, 0], :WIDTH])
+  np.testing.assert_allclose(mixed[:, WIDTH:], stops[1:, WIDTH:], atol=1e-6)
+  with pytest.raises(UserError, match="expected 0 to 3"):
+    space.path(stops, 5, first_layer=4)
 
 
 def test_children_take_layers_of_their_parents() -> None:

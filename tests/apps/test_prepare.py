@@ -405,6 +405,7 @@ def test_a_killed_run_goes_on(
     ({"eval_fraction": 1.0}, "--eval-fraction is 1.0"),
     ({"distance": 100}, "--distance is 100, expected -1 to 85"),
     ({"group": "age"}, "--group is 'age', expected photo, folder"),
+    ({"min_side": -5}, "--min-side is -5, expected at least 1"),
   ],
 )
 def test_mistakes(

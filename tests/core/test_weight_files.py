@@ -34,6 +34,13 @@ class Named:
     self.module, self.name, self.args = module, name, args
 
 
+class Script:
+  """A TorchScript module: a name, and a dict of attributes."""
+
+  def __init__(self, **attributes: object) -> None:
+    self.attributes = attributes
+
+
 class Pickler(pickle._Pickler):
   """Writes pickles like PyTorch's, with names and storages as given."""
 
@@ -41,6 +48,11 @@ class Pickler(pickle._Pickler):
     return value[1:] if isinstance(value, tuple) and value[:1] == (7,) else None
 
   def save(self, value: object, save_persistent_id: bool = True) -> None:
+    if isinstance(value, Script):
+      self.write(b"c__torch__.___torch_mangle_1\nNet\n)\x81")
+      super().save(value.attributes)
+      self.write(pickle.BUILD)
+      return None
     if not isinstance(value, Named):
       return super().save(value, save_persistent_id)
     self.write(f"c{value.module}\n{value.name}\n".encode())
@@ -107,6 +119,15 @@ def test_tensors_are_views_of_their_storage(
   assert {a.dtype for a in found.values()} == {np.dtype("f4")}
 
 
+def test_torchscript_is_its_tensors(tmp_path: pathlib.Path) -> None:
+  inner = Script(training=False, beta=tensor((2,), (1,), 6, 4))
+  size = Named("torch.jit._pickle", "build_intlist", ([2, 3],))
+  net = Script(layers=inner, size=size, hook=None, weight=tensor((3,), (1,)))
+  found = weight_files.read(archive(tmp_path / "x.pt", dumps(net)))
+  assert list(found) == ["layers.beta", "weight"]
+  np.testing.assert_array_equal(found["layers.beta"], [4, 5])
+
+
 @pytest.mark.parametrize("write", [archive, stream])
 def test_code_in_a_file_is_refused_and_not_run(
   write, tmp_path: pathlib.Path
@@ -136,6 +157,9 @@ def test_code_in_a_file_is_refused_and_not_run(
     b"\x80\x02\x82\x01.",
     # A name with dots reaches into what a known module holds.
     b"\x80\x04\x8c\x0bcollections\x8c\x18OrderedDict.__reduce_ex__\x93.",
+    # A module of TorchScript has attributes, and its name has none.
+    b"c__torch__.a\nNet\n)\x81I1\nb.",
+    b"c__torch__.a\nNet\n}X\x01\x00\x00\x00aI1\nsb.",
     # Setting attributes of a known name, by dict and by slots.
     b"ctorch._utils\n_rebuild_tensor_v2\n}X\x01\x00\x00\x00aI1\nsb.",
     b"ctorch._utils\n_rebuild_tensor_v2\nN}X\x05\x00\x00\x00_madeI1\ns\x86b.",

@@ -68,8 +68,10 @@ def test_a_damaged_config_is_said(tmp_path):
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(UserError, match="not JSON"):
     workdir.open_workdir(tmp_path, make_config())
-  with pytest.raises(UserError, match="cannot be read"):
-    workdir.read_config(tmp_path)
+  for damaged in ((tmp_path / "config.json").read_bytes(), b"\xff", b"[1]"):
+    (tmp_path / "config.json").write_bytes(damaged)
+    with pytest.raises(UserError, match="cannot be read"):
+      workdir.read_config(tmp_path)
 
 
 def test_a_folder_without_run_is_said(tmp_path):

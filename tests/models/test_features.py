@@ -334,6 +334,31 @@ def test_inception_agrees_with_pytorch(tmp_path: pathlib.Path) -> None:
   assert embed.shape == (1, 2048)
 
 
+def test_cleanfids_names_are_understood(tmp_path: pathlib.Path) -> None:
+  scripted = inception.script_names()
+  state = inception_state()
+  for layer in scripted:
+    state[f"{layer}.bn.weight"][:] = 1  # The TorchScript has none.
+  parts_of = {
+    "conv.weight": "weight", "bn.bias": "beta", "bn.running_mean": "mean",
+    "bn.running_var": "var",
+  }  # fmt: skip
+  renamed = {
+    f"{script}.{theirs}": state[f"{layer}.{ours}"]
+    for layer, script in scripted.items()
+    for ours, theirs in parts_of.items()
+  }
+  # As published: the last two blocks have no inner modules.
+  assert "layers.mixed_10.tower_1_mixed_conv_1.weight" in renamed
+  assert "layers.mixed_8.tower_1.conv_3.beta" in renamed
+  save_file(state, tmp_path / "a.safetensors")
+  save_file(renamed, tmp_path / "b.safetensors")
+  a, b = (
+    weights.read("inception", tmp_path / f"{name}.safetensors") for name in "ab"
+  )
+  jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
+
+
 @pytest.mark.parametrize(
   ("name", "count"),
   [

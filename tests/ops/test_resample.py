@@ -124,3 +124,9 @@ def test_crop_looks_up_what_bilinear_does() -> None:
   whole = jnp.array([[0.0, 0, 11, 9]] * 2)
   same = resample.crop(images, whole, (9, 11))
   np.testing.assert_allclose(same, images, atol=1e-6)
+
+
+def test_node_weights_keep_straight_lines() -> None:
+  weights = resample.node_weights(10, 4)
+  at = (np.arange(10) + 0.5) / 10
+  np.testing.assert_allclose(weights @ np.linspace(1, 3, 4), 1 + 2 * at, 1e-6)

@@ -100,16 +100,55 @@ def _warped_slowly(x: np.ndarray, inverse: np.ndarray) -> np.ndarray:
   return fine
 
 
+def _maps() -> tuple[np.ndarray, np.ndarray]:
+  c, s = 1.3 * np.cos(0.7), 1.3 * np.sin(0.7)
+  return np.array([[c, -s, 1.3], [0.8 * s, c, -2.6]]), np.eye(3)[:2]
+
+
+_warp = jax.jit(wavelets.warp)
+
+
+def _singles(*arrays) -> list[jax.Array]:
+  return [jnp.asarray(np.stack(x), jnp.float32) for x in arrays]
+
+
 def test_warping_against_zeros_between_the_pixels() -> None:
   x = _picture(8, 8)
-  c, s = 1.3 * np.cos(0.7), 1.3 * np.sin(0.7)
-  warp = jax.jit(wavelets.warp)
-  for inverse in (np.array([[c, -s, 1.3], [0.8 * s, c, -2.6]]), np.eye(3)[:2]):
-    found = warp(*(jnp.asarray(v, jnp.float32) for v in (x, inverse)))
+  moving = jnp.array([True, True, False])
+  turned, whole = _maps()
+  images, maps = _singles([x, x, x], [turned, whole, turned])
+  found = _warp(images, maps, moving)
+  for one, inverse in zip(found, (turned, whole)):
     wanted = [_warped_slowly(x[..., c], inverse) for c in (0, 1)]
-    np.testing.assert_allclose(found, np.stack(wanted, -1), atol=2e-5)
-  # Where nothing moves, all is given back.
-  np.testing.assert_allclose(found, x, atol=2e-6)
+    np.testing.assert_allclose(one, np.stack(wanted, -1), atol=2e-5)
+  # Where nothing moves, all is given back; what is not to move, to the bit.
+  np.testing.assert_allclose(found[1], x, atol=2e-6)
+  np.testing.assert_array_equal(found[2], images[2])
+
+
+def test_gradients_of_warping_are_the_transpose_and_their_own_the_warp() -> (
+  None
+):
+  x = _picture(8, 8)
+  moving = jnp.array([True, True, False])
+  turned, whole = _maps()
+  rng = np.random.default_rng(1)
+  images, maps, ways, other = _singles(
+    [x, x, x], [turned, whole, turned], *rng.normal(size=(2, 3, 8, 8, 2))
+  )
+
+  def slope(ways):
+    return jax.grad(lambda x: (_warp(x, maps, moving) * ways).sum())(images)
+
+  # Linear: <A x, y> = <x, A^T y>, picture by picture.
+  ahead = _warp(images, maps, moving) * ways
+  back = images * jax.jit(slope)(ways)
+  np.testing.assert_allclose(
+    ahead.sum((1, 2, 3)), back.sum((1, 2, 3)), atol=1e-4
+  )
+  # The gradient of A^T y in y is A.
+  again = jax.jit(jax.grad(lambda y: (slope(y) * other).sum()))(ways)
+  np.testing.assert_allclose(again, _warp(other, maps, moving), atol=1e-5)
 
 
 def test_what_is_smooth_is_moved_exactly_enough() -> None:
@@ -117,9 +156,7 @@ def test_what_is_smooth_is_moved_exactly_enough() -> None:
   waves = np.sin(0.5 * at)[:, None] + np.cos(0.4 * at)[None]
   x = np.stack([waves, waves.T], -1)
   half = np.array([[-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-  found = jax.jit(wavelets.warp)(
-    *(jnp.asarray(v, jnp.float32) for v in (x, half))
-  )
+  found = _warp(*_singles([x], [half]), jnp.array([True]))[0]
   # A filter taken for centred where it is not would shift by 0.4 pixels, 0.2 in
   # value. At the border mirroring breaks the waves.
   inside = np.s_[2:-2, 2:-2]

@@ -63,9 +63,8 @@ def check(
   # After the second step nothing is compiled, but by the first save: its check.
   assert 0 < at_step[1] == at_step[max(first, 2) - 1]
   assert at_step[first] == at_step[-1]
-  lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-  lines = [line for line in lines if line.pop("kind") == "train"]
-  assert len(lines) == config.total_steps
+  lines = logged(folder, "train")
+  assert [line["step"] for line in lines] == [*range(1, config.total_steps + 1)]
   for line in lines:
     assert np.isfinite(list(line.values())).all(), line
 
@@ -85,6 +84,12 @@ def _once(name: str) -> Callable[..., object]:
     return made[0]
 
   return call
+
+
+def logged(folder: pathlib.Path, kind: str) -> list[dict]:
+  """The lines of a run's log of one kind ("train" or "eval"), in order."""
+  lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+  return [line for line in lines if line.pop("kind") == kind]
 
 
 def bits(state: TrainState) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 """The autoencoder: resume, parallel equality, probe, KL, refusals."""
 
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from chibijax import train
 from chibijax.core.types import Axis, TrainState, spec_of
 from chibijax.errors import UserError
 from chibijax.tasks import autoencoder
 from configs import autoencoder as experiment
+from tests.tasks import resume
 
 KEY = jax.random.key(7)
 
@@ -46,19 +47,10 @@ def _run() -> tuple[list[TrainState], list[dict]]:
   return states, logged
 
 
-def test_training_resumes_bitwise(tmp_path, monkeypatch) -> None:
-  whole = train.train(_config(), tmp_path / "whole")
-  with monkeypatch.context() as patch:
-    patch.setattr(train.parallel.StopSignal, "reached", lambda self, n: n == 3)
-    part = train.train(_config(), tmp_path / "part")
-  assert not part.finished
-  resumed = train.train(_config(), tmp_path / "part")
-  assert resumed.finished
-  ours, theirs = (
-    [np.asarray(x).tobytes() for x in jax.tree.leaves(r.state)]
-    for r in (resumed, whole)
-  )
-  assert ours == theirs
+def test_training_resumes_bitwise_and_compiles_once(
+  tmp_path: pathlib.Path,
+) -> None:
+  resume.check(_config(total_steps=3), tmp_path)
 
 
 def test_three_steps_move_everything() -> None:

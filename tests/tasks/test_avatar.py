@@ -2,10 +2,7 @@
 
 import dataclasses
 import functools
-import json
-import os
 import pathlib
-import signal
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +11,13 @@ import numpy as np
 import optax
 import pytest
 
-from chibijax import train
-from chibijax.core import logging
 from chibijax.core.types import Axis, TrainState, spec_of
 from chibijax.errors import UserError
 from chibijax.heads.model import HeadModel
 from chibijax.ops import camera
 from chibijax.tasks import avatar, avatar_model, avatar_parts
 from configs import gagavatar
+from tests.tasks import resume
 
 KEY = jax.random.key(5)
 STEPS = 4
@@ -318,76 +314,17 @@ def test_pmap_equals_jit() -> None:
     assert float(jnp.abs(x - y).max()) <= 4.1e-3
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory):
-  """A whole run, how much was compiled after each step, its last state."""
-  folder = tmp_path_factory.mktemp("run")
-  compiled, at_step = [], []
-  jax.monitoring.register_event_duration_secs_listener(
-    lambda name, *_, **__: compiled.append(name) if "compile" in name else None
-  )
-  advance = logging.RunLog.step
-
-  def count(self: logging.RunLog) -> None:
-    advance(self)
-    at_step.append(len(compiled))
-
-  config = _config(total_steps=STEPS, eval_every=0, save_every=0)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(logging.RunLog, "step", count)
-    result = train.train(config, folder)
-  return folder, at_step, result.state
-
-
-def _lines(folder: pathlib.Path, kind: str) -> dict[int, dict]:
-  lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-  return {x["step"]: x for x in lines if x["kind"] == kind}
-
-
-def test_smoke_run_trains_and_judges(uninterrupted) -> None:
-  folder, at_step, state = uninterrupted
-  assert int(state.step) == STEPS
-  lines = _lines(folder, "train")
-  assert sorted(lines) == list(range(1, STEPS + 1))
-  for line in lines.values():
+def test_training_is_judged_resumes_bitwise_and_compiles_once(
+  tmp_path: pathlib.Path,
+) -> None:
+  _, lines = resume.check(_config(total_steps=STEPS), tmp_path, first=2)
+  for line in lines:
     assert {"loss/total", "loss/lifting", "loss/vertices"} <= line.keys()
-    assert np.isfinite([v for k, v in line.items() if k != "kind"]).all()
-  judged = _lines(folder, "eval")[STEPS]
+  judged = resume.logged(tmp_path, "eval")[-1]
   for who in ("", "copy_", "coarse_", "reconstruction_"):
     assert {f"{who}{k}" for k in ("psnr", "ssim", "l1")} <= judged.keys()
   assert "reconstruction_coarse_psnr" in judged and judged["psnr"] > 3
-  assert (folder / "samples" / f"step_{STEPS:08d}.png").is_file()
-  # Nothing is compiled after the second step.
-  assert at_step[1] > 0 and at_step[1] == at_step[-1]
-
-
-def test_resume_is_bitwise(
-  uninterrupted, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-  config = _config(total_steps=STEPS, eval_every=0, save_every=0)
-  advance, seen = logging.RunLog.step, []
-
-  def stop(self: logging.RunLog) -> None:
-    advance(self)
-    seen.append(1)
-    if len(seen) == 2:
-      os.kill(os.getpid(), signal.SIGTERM)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(logging.RunLog, "step", stop)
-    stopped = train.train(config, tmp_path)
-  assert not stopped.finished and int(stopped.state.step) == 2
-  resumed = train.train(config, tmp_path)
-
-  def bits(state: TrainState) -> dict[str, bytes]:
-    leaves = jax.tree_util.tree_leaves_with_path(state)
-    return {
-      jax.tree_util.keystr(path): np.asarray(x).tobytes() for path, x in leaves
-    }
-
-  expected, got = bits(uninterrupted[2]), bits(resumed.state)
-  assert got.keys() == expected.keys()
-  assert [k for k in got if got[k] != expected[k]] == []
+  assert (tmp_path / "samples" / f"step_{STEPS:08d}.png").is_file()
 
 
 @pytest.mark.parametrize(

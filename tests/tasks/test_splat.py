@@ -1,10 +1,7 @@
 """The splat task: convergence, resume, parallel equality, moves, refusals."""
 
 import functools
-import json
-import os
 import pathlib
-import signal
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +10,13 @@ import numpy as np
 import pytest
 
 from chibijax import train
-from chibijax.core import logging
 from chibijax.core.types import Axis, TrainState, spec_of
 from chibijax.data import pipeline
 from chibijax.errors import UserError
 from chibijax.metrics import psnr_ssim
 from chibijax.tasks import splat
 from configs import splat_fit
+from tests.tasks import resume
 
 KEY = jax.random.key(11)
 STEPS = 4
@@ -55,83 +52,18 @@ def _first_state() -> TrainState:
   return jax.jit(lambda k: task.init(k, spec))(KEY)
 
 
-def _bits(state: TrainState) -> dict[str, bytes]:
-  leaves = jax.tree_util.tree_leaves_with_path(state)
-  return {
-    jax.tree_util.keystr(path): np.asarray(x).tobytes() for path, x in leaves
-  }
-
-
-def _lines(folder: pathlib.Path, kind: str) -> dict[int, dict]:
-  lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-  return {x["step"]: x for x in lines if x["kind"] == kind}
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory: pytest.TempPathFactory):
-  """A whole run, how much was compiled after each step, its last state."""
-  folder = tmp_path_factory.mktemp("run")
-  compiled, at_step = [], []
-  jax.monitoring.register_event_duration_secs_listener(
-    lambda name, *_, **__: compiled.append(name) if "compile" in name else None
-  )
-  advance = logging.RunLog.step
-
-  def count(self: logging.RunLog) -> None:
-    advance(self)
-    at_step.append(len(compiled))
-
-  config = _config(total_steps=STEPS, eval_every=0, save_every=0)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(logging.RunLog, "step", count)
-    result = train.train(config, folder)
-  return folder, at_step, result.state
-
-
-def test_smoke_run_fits_judges_and_draws(uninterrupted) -> None:
-  folder, _, state = uninterrupted
-  assert int(state.step) == STEPS
-  lines = _lines(folder, "train")
-  assert sorted(lines) == list(range(1, STEPS + 1))
-  names = {"loss/total", "loss/l1", "loss/dssim", "train/psnr"}
-  for line in lines.values():
-    assert names <= line.keys()
-    assert np.isfinite([v for k, v in line.items() if k != "kind"]).all()
-  judged = _lines(folder, "eval")[STEPS]
-  assert {"psnr", "ssim", "l1"} <= judged.keys() and judged["psnr"] > 5
-  assert (folder / "samples" / f"step_{STEPS:08d}.png").is_file()
-
-
-def test_nothing_compiles_after_the_second_step(uninterrupted) -> None:
-  # Dead Gaussians are moved at steps 2 and 4, the degree grows at 2.
-  _, at_step, _ = uninterrupted
-  assert at_step[1] > 0
-  assert at_step[1] == at_step[-1]
-
-
-def test_resume_is_bitwise(
-  uninterrupted, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+def test_training_is_judged_resumes_bitwise_and_compiles_once(
+  tmp_path: pathlib.Path,
 ) -> None:
-  config = _config(total_steps=STEPS, eval_every=0, save_every=0)
-  advance, seen = logging.RunLog.step, []
-
-  def stop(self: logging.RunLog) -> None:
-    advance(self)
-    seen.append(1)
-    if len(seen) == 3:
-      os.kill(os.getpid(), signal.SIGTERM)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(logging.RunLog, "step", stop)
-    stopped = train.train(config, tmp_path)
-  assert not stopped.finished and int(stopped.state.step) == 3
-  resumed = train.train(config, tmp_path)
-  expected, got = _bits(uninterrupted[2]), _bits(resumed.state)
-  assert got.keys() == expected.keys()
-  assert [k for k in got if got[k] != expected[k]] == []
+  # Dead Gaussians are moved at steps 2 and 4, the degree grows at 2.
+  _, lines = resume.check(_config(total_steps=STEPS), tmp_path, first=2)
+  names = {"loss/total", "loss/l1", "loss/dssim", "train/psnr"}
+  assert all(names <= line.keys() for line in lines)
+  judged = resume.logged(tmp_path, "eval")[-1]
+  assert {"psnr", "ssim", "l1"} <= judged.keys() and judged["psnr"] > 5
+  assert (tmp_path / "samples" / f"step_{STEPS:08d}.png").is_file()
 
 
-@pytest.mark.slow
 def test_pmap_equals_jit() -> None:
   config = _config()
   mapped = jax.pmap(

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 Workdir = Annotated[
   pathlib.Path,
-  typer.Option(help="The folder of a training of a GAN or an autoencoder."),
+  typer.Option(
+    help="A training of a GAN or an autoencoder, or an exported one."
+  ),
 ]
 Out = Annotated[
   pathlib.Path, typer.Argument(metavar="OUT", help="A .png name.")
@@ -51,6 +53,15 @@ Where = Annotated[
     "uses unless told otherwise.",
   ),
 ]
+Told = Annotated[
+  list[str] | None,
+  typer.Option(
+    "--label",
+    metavar="NAME=VALUE",
+    help="Of a generator trained with labels: draw this, such as "
+    "hair_color=pink; may be repeated. The rest is as in a random example.",
+  ),
+]
 Seed = Annotated[int, typer.Option(help="Decides what is drawn.", min=0)]
 Save = Annotated[
   pathlib.Path | None,
@@ -61,20 +72,21 @@ Save = Annotated[
 def generate(
   out: Out,
   workdir: Workdir,
-  count: Annotated[int, typer.Option(help="Pictures.", min=1)] = 64,
+  count: Annotated[int, typer.Option(help="Pictures.", min=1, max=10_000)] = 64,
   truncation: Annotated[
     float,
     typer.Option(help="Below 1: nearer to the average, less various.", min=0),
   ] = 1.0,
   direction: Steered = None,
   directions: Learnt = None,
+  label: Told = None,
   where: Where = None,
   seed: Seed = 0,
   save: Save = None,
 ) -> None:
   """Draws new chibis with a trained generator, as one grid."""
   with sentences():
-    space = open_space(workdir, out, where).truncated(truncation)
+    space = open_space(workdir, out, where, label).truncated(truncation)
     z = space.draw(seed, count) + _push(space, direction, directions)
     write_grid(out, space.pictures(z, space.labels(seed, count)))
     _save(save, z)
@@ -88,26 +100,38 @@ def interpolate(
   frames: Annotated[
     int, typer.Option(help="Pictures from one latent to the next.", min=2)
   ] = 8,
+  layer: Annotated[
+    int,
+    typer.Option(
+      help="StyleGAN2: blend styles from here on; before, the first "
+      "latent's. The last picture of a row then mixes the two.",
+      min=0,
+    ),
+  ] = 0,
   direction: Steered = None,
   directions: Learnt = None,
+  label: Told = None,
   where: Where = None,
   seed: Seed = 0,
 ) -> None:
   """Blends latents into each other, a row for each pair."""
   import jax.numpy as jnp
+  import numpy as np
 
   if len(latents) < 2:
     fail("interpolate needs two latents or more.")
   with sentences():
-    space = open_space(workdir, out, where)
+    space = open_space(workdir, out, where, label)
     stops = _read(space, latents) + _push(space, direction, directions)
-    rows = [space.path(stops[i : i + 2], frames) for i in range(len(stops) - 1)]
-    z = jnp.concatenate(rows)
+    z = space.path(stops, frames, first_layer=layer)
+    # Each row ends with the stop that the next one begins with.
+    starts = (frames - 1) * np.arange(len(stops) - 1)
+    z = z[(starts[:, None] + np.arange(frames)[None]).ravel()]
     labels = space.labels(seed, 1)
     if labels is not None:
       labels = jnp.repeat(labels, len(z), 0)
     write_grid(out, space.pictures(z, labels), columns=frames)
-  typer.echo(f"{len(rows)} x {frames} pictures of {space.source}: {out}")
+  typer.echo(f"{len(stops) - 1} x {frames} pictures of {space.source}: {out}")
 
 
 def breed(
@@ -128,6 +152,7 @@ def breed(
       min=0,
     ),
   ] = 0,
+  label: Told = None,
   where: Where = None,
   seed: Seed = 0,
   save: Save = None,
@@ -139,7 +164,7 @@ def breed(
   if not (0 <= mutation <= 1 and 0 <= blend <= 1):
     fail(f"--mutation {mutation} and --blend {blend} must lie between 0 and 1.")
   with sentences():
-    space = open_space(workdir, out, where)
+    space = open_space(workdir, out, where, label)
     parents = _read(space, latents)
     born = space.breed(
       jax.random.key(seed),
@@ -166,6 +191,7 @@ def project(
   steps: Annotated[int, typer.Option(help="Steps of the search.", min=0)] = 200,
   direction: Steered = None,
   directions: Learnt = None,
+  label: Told = None,
   where: Where = None,
   seed: Seed = 0,
   save: Save = None,
@@ -174,10 +200,12 @@ def project(
   import jax.numpy as jnp
   import numpy as np
 
+  from chibijax.apps import pictures
   from chibijax.data import images as image_files
 
   with sentences():
-    space = open_space(workdir, out, where)
+    pictures.check_other(out, picture)
+    space = open_space(workdir, out, where, label)
     image = image_files.Reader(size=space.size, fit="center").read(picture)
     signed = jnp.asarray(image[None], jnp.float32) / 127.5 - 1
     push = _push(space, direction, directions)
@@ -194,14 +222,17 @@ def project(
 
 
 def open_space(
-  workdir: pathlib.Path, out: pathlib.Path, where: str | None = None
+  workdir: pathlib.Path,
+  out: pathlib.Path,
+  where: str | None = None,
+  labels: list[str] | None = None,
 ) -> "latent.Space":
   """Opens a training, once the picture's name is known to be one."""
   from chibijax.apps import latent, pictures
 
   pictures.form_of(out)
   keep_compiled()
-  return latent.load(workdir, where)
+  return latent.load(workdir, where).saying(labels or ())
 
 
 def _push(
@@ -243,21 +274,23 @@ def _read(space: "latent.Space", names: list[str]) -> "jax.Array":
 
   rows = []
   for name in names:
-    if name.isdigit():
+    if name.isascii() and name.isdigit():
       rows.append(np.asarray(space.draw(int(name))))
       continue
     try:
-      found = np.load(name, allow_pickle=False)
-    except (OSError, ValueError) as error:
+      found = np.asarray(np.load(name, allow_pickle=False), np.float32)
+    except (OSError, ValueError, TypeError) as error:
       raise UserError(
         f"{name} is neither a seed nor a .npy file of latents ({error})."
       ) from error
-    if found.ndim != 2 or found.shape[1] != space.latent:
+    if found.ndim != 2 or not len(found) or found.shape[1] != space.latent:
       raise UserError(
         f"{name} holds an array {found.shape}, expected rows of {space.latent}"
         " numbers: latents of another training, or of another --space?"
       )
-    rows.append(found.astype(np.float32))
+    if not np.isfinite(found).all():
+      raise UserError(f"{name} holds numbers that are not finite.")
+    rows.append(found)
   return jnp.asarray(np.concatenate(rows))
 
 

@@ -1,4 +1,4 @@
-"""The command `compare`: how good is a folder of pictures?"""
+"""Commands that measure: `compare` folders, `path-length` of a generator."""
 
 import pathlib
 from typing import Annotated
@@ -109,3 +109,49 @@ def compare(
       typer.echo(line)
   if out is not None:
     typer.echo(str(out), err=as_json)
+
+
+def path_length(
+  workdir: Annotated[
+    pathlib.Path,
+    typer.Option(
+      help="A training of a GAN or an autoencoder, or an exported one."
+    ),
+  ],
+  network: Annotated[
+    str,
+    typer.Option(help="squeeze, vgg (whose numbers are the papers') or alex."),
+  ] = "squeeze",
+  weights: Annotated[
+    pathlib.Path | None,
+    typer.Option(help="Folder or file of the network's weights."),
+  ] = None,
+  where: Annotated[
+    str | None,
+    typer.Option("--space", metavar="z|w", help="As of generate."),
+  ] = None,
+  count: Annotated[int, typer.Option(help="Paths.")] = 1000,
+  out: Annotated[
+    pathlib.Path | None,
+    typer.Option("--out", "-o", help="Write a metrics.json here."),
+  ] = None,
+  seed: Annotated[int, typer.Option(help="Of all draws.")] = 0,
+) -> None:
+  """Measures how smooth a generator is: its perceptual path length (PPL)."""
+  keep_compiled()
+  with sentences():
+    from chibijax.apps import compare as comparing
+    from chibijax.apps import path_length as lengths
+
+    found, words = lengths.judge(
+      workdir,
+      network=network,
+      weights=weights,
+      where=where,
+      count=count,
+      seed=seed,
+    )
+    comparing.write(found, out)
+  typer.echo(words)
+  if out is not None:
+    typer.echo(str(out))

@@ -22,7 +22,10 @@ def stylize(
   ],
   workdir: Annotated[
     pathlib.Path,
-    typer.Option(help="The folder of a training (python -m chibijax.main)."),
+    typer.Option(
+      help="The folder of a training (python -m chibijax.main), or an exported "
+      "one."
+    ),
   ],
   direction: Annotated[
     str, typer.Option(help="a2b: photo to chibi; b2a: the other way.")

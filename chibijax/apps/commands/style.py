@@ -40,7 +40,10 @@ def style(
   ] = None,
   workdir: Annotated[
     pathlib.Path | None,
-    typer.Option(help="A training of configs/adain.py or configs/johnson.py."),
+    typer.Option(
+      help="A training of configs/adain.py or configs/johnson.py, or an "
+      "exported one."
+    ),
   ] = None,
   weight: Annotated[
     list[float] | None,
@@ -87,7 +90,9 @@ def style(
 
     pictures.form_of(out)
     if not photo.is_file():
-      fail(f"{photo} is missing.")
+      fail(f"{photo} is {'a folder' if photo.is_dir() else 'missing'}.")
+    for given in (photo, *map(pathlib.Path, styles or ()), *(mask or ())):
+      pictures.check_other(out, given)
     keep_compiled()
     start = time.perf_counter()
     result = styling.make(

@@ -26,11 +26,13 @@ def upscale(
   ],
   workdir: Annotated[
     pathlib.Path | None,
-    typer.Option(help="A training of configs/super_resolution.py."),
+    typer.Option(
+      help="A training of configs/super_resolution.py, or an exported one."
+    ),
   ] = None,
   weights: Annotated[
     pathlib.Path | None,
-    typer.Option(help="A published ESRGAN or Real-ESRGAN file (RRDB)."),
+    typer.Option(help="A published file of ESRGAN or Real-ESRGAN."),
   ] = None,
   tile: Annotated[
     int, typer.Option(help="Side of a tile in pixels; less needs less memory.")
@@ -47,6 +49,7 @@ def upscale(
   start = time.perf_counter()
   with sentences():
     pictures.form_of(out)
+    pictures.check_other(out, photo)
     upscaler = upscaling.load(workdir=workdir, weights=weights)
     picture = upscaling.read(photo)
     made = upscaling.enlarge(picture, upscaler, tile=tile, overlap=overlap)

@@ -28,7 +28,8 @@ def run(
     The name to read it by, and how many examples each split has.
 
   Raises:
-    DataError: if the archives are not there or not as published.
+    DataError: if the archives are not there or not as published, there is no
+      such configuration, or nothing can be written.
   """
   if name not in NAMES:
     raise DataError(f"{name!r} is none of {', '.join(NAMES)}.")
@@ -42,11 +43,22 @@ def run(
       "Preparing TFDS data needs `pip install tensorflow-datasets"
       " array-record`."
     ) from error
-  builder = _builder(name)(
-    data_dir=str(data_dir), config=config, file_format="array_record"
-  )
+  kind = _builder(name)
+  known = [one.name for one in kind.BUILDER_CONFIGS]
+  if isinstance(config, str) and config not in known:
+    raise DataError(
+      f"config is {config!r}, and {name} has {' and '.join(known) or 'none'}."
+    )
   download = tfds.download.DownloadConfig(manual_dir=str(folder))
-  builder.download_and_prepare(download_config=download)
+  try:
+    builder = kind(
+      data_dir=str(data_dir), config=config, file_format="array_record"
+    )
+    builder.download_and_prepare(download_config=download)
+  except OSError as error:
+    raise DataError(
+      f"{name} could not be prepared in {data_dir} ({error})."
+    ) from error
   splits = builder.info.splits
   # As TFDS parses it; its own `full_name` it does not.
   config_name = builder.builder_config and builder.builder_config.name

@@ -1,7 +1,8 @@
 """Inception-v3 as the Frechet inception distance uses it.
 
 The network that TensorFlow published on 2015-12-05, of which pytorch-fid and
-torch-fidelity keep a PyTorch copy (`pt_inception-2015-12-05-6726825d.pth`). It
+torch-fidelity keep a PyTorch copy (`pt_inception-2015-12-05-6726825d.pth`), and
+StyleGAN2-ADA and clean-fid one in TorchScript (`inception-2015-12-05.pt`). It
 differs from torchvision's Inception-v3: mean poolings do not count the border,
 and the last block (Mixed_7c) pools by the maximum. Batch norms (eps 0.001) are
 folded into the convolutions on loading.
@@ -105,6 +106,41 @@ def shapes() -> dict[str, parts.Shape]:
       },
     )
   return found
+
+
+def script_names() -> dict[str, str]:
+  """Layers' names in the TorchScript copy, such as "layers.mixed_4.tower.conv".
+
+  It numbers blocks and towers as TensorFlow did: the first has no number.
+  """
+  stem = enumerate(_STEM)
+  found = {layer: f"layers.{_numbered_after('conv', i)}" for i, layer in stem}
+  towers: dict[str, dict[str, str]] = {}
+  for layer in shapes():
+    block, _, branch = layer.partition(".")
+    if not branch:
+      continue
+    inner = towers.setdefault(block, {})
+    chain, _, place = branch.partition("_")
+    if not place:
+      name = "conv"
+    elif place == "pool":
+      name = "tower_2_conv" if block in _E else "tower_2.conv"
+    else:
+      tower = inner.setdefault(chain, _numbered_after("tower", len(inner)))
+      if place[-1] in "ab":
+        kind, index = "mixed_conv", "ab".index(place[-1])
+      else:
+        kind, index = "conv", int(place) - 1
+      between = "_" if block in _E else "."
+      name = f"{tower}{between}{_numbered_after(kind, index)}"
+    where = _numbered_after("mixed", list(towers).index(block))
+    found[layer] = f"layers.{where}.{name}"
+  return found
+
+
+def _numbered_after(name: str, index: int) -> str:
+  return f"{name}_{index}" if index else name
 
 
 def preprocess(x: Float[Array, "b h w 3"]) -> Float[Array, "b h w 3"]:

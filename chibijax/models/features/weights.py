@@ -31,7 +31,7 @@ PUBLISHED: Mapping[str, tuple[tuple[str, str], ...]] = {
   "vgg16": (("397923af", "torchvision"),),
   "vgg19": (("dcbb9e9d", "torchvision"),),
   "alexnet": (("7be5be79", "torchvision"),),
-  "inception": (("6726825d", "fid"),),
+  "inception": (("6726825d", "fid"), ("f58cb9b6ec323ed6", "fid")),
 }
 VARIABLES = {
   "squeezenet": "CHIBIJAX_SQUEEZENET",
@@ -130,8 +130,8 @@ def read(name: str, path: str | os.PathLike[str]) -> Weights:
 
   Args:
     name: "squeezenet", "vgg16", "vgg19", "alexnet" or "inception".
-    path: a state dict of torchvision (or pytorch-fid, for Inception), or the
-      Keras file of SqueezeNet.
+    path: a state dict of torchvision (for Inception of pytorch-fid, or the
+      TorchScript that clean-fid uses), or the Keras file of SqueezeNet.
 
   Returns:
     Float32 parameters.
@@ -230,23 +230,17 @@ def _from_torch(
       raise UserError(f"{file} does not suit {name}: {key} is not in it.")
     return np.asarray(arrays[key], np.float32)
 
-  names: dict[str, Callable[[str], str]] = {
-    "squeezenet": squeezenet.torch_name,
-    "inception": str,
-  }
+  scripted = inception.script_names() if "layers.conv.beta" in arrays else {}
   params = {}
   for layer in shapes(name):
     if name == "inception":
-      kernel = get(f"{layer}.conv.weight")
-      norm = {
-        part: get(f"{layer}.bn.{part}").astype(np.float64)
-        for part in ("weight", "bias", "running_mean", "running_var")
-      }
-      scale = norm["weight"] / np.sqrt(norm["running_var"] + inception.EPSILON)
-      bias = norm["bias"] - norm["running_mean"] * scale
-      kernel = kernel * scale[:, None, None, None]
+      kernel, bias = _folded(get, layer, scripted.get(layer))
     else:
-      at = names.get(name, lambda s: plain.torch_name(name, s))(layer)
+      at = (
+        squeezenet.torch_name(layer)
+        if name == "squeezenet"
+        else plain.torch_name(name, layer)
+      )
       kernel, bias = get(f"{at}.weight"), get(f"{at}.bias")
     if kernel.ndim != 4:
       raise UserError(f"{file} does not suit {name}: {layer} is no kernel.")
@@ -255,6 +249,29 @@ def _from_torch(
       "bias": bias.astype(np.float32),
     }
   return params
+
+
+def _folded(
+  get: Callable[[str], np.ndarray], layer: str, script: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+  """A convolution of Inception, [O, I, H, W], with its norm folded into it.
+
+  Args:
+    get: the file's arrays.
+    layer: as pytorch-fid names it.
+    script: as the TorchScript names it, whose norms have no scale; or None.
+  """
+  if script is None:
+    kernel = get(f"{layer}.conv.weight")
+    names = [f"{layer}.bn.{n}" for n in ("bias", "running_mean", "running_var")]
+    scale = get(f"{layer}.bn.weight").astype(np.float64)
+  else:
+    kernel = get(f"{script}.weight")
+    names = [f"{script}.{n}" for n in ("beta", "mean", "var")]
+    scale = np.ones(len(kernel))
+  bias, mean, variance = (get(n).astype(np.float64) for n in names)
+  scale = scale / np.sqrt(variance + inception.EPSILON)
+  return kernel * scale[:, None, None, None], bias - mean * scale
 
 
 def _from_keras(

@@ -14,7 +14,6 @@ the order by depth, the tile lists) are kept per image, [B, C, ...], because
 
 import ctypes
 import functools
-import os
 import pathlib
 import warnings
 from collections.abc import Callable
@@ -73,7 +72,7 @@ def available(platform: str = "cpu") -> bool:
     platform: "cpu" or "cuda". The latter says nothing about a GPU: its library
       loads without one.
   """
-  return not _switched_off() and _library(platform) is not None
+  return native_library.is_wanted() and _library(platform) is not None
 
 
 def project(
@@ -136,14 +135,10 @@ def composite(
 def _platforms() -> tuple[str, ...]:
   """Platforms for which native calls are traced."""
   found = tuple(name for name in ("cpu", "cuda") if available(name))
-  missing = not _switched_off() and "cpu" not in found
+  missing = native_library.is_wanted() and "cpu" not in found
   if missing and jax.default_backend() == "cpu":
     _warn_once()
   return found
-
-
-def _switched_off() -> bool:
-  return os.environ.get("CHIBIJAX_NATIVE", "1") == "0"
 
 
 @functools.cache
@@ -167,13 +162,9 @@ def _library(platform: str) -> ctypes.CDLL | None:
       library = ctypes.CDLL(str(_FOLDER / "libsplat_cuda.so"))
     except OSError:  # not built, or for another system
       library = None
-  if library is None:
-    return None
-  for name in _OPERATIONS:
-    symbol = f"chibijax_splat_{name}"
-    handler = jax.ffi.pycapsule(getattr(library, symbol))
+  if library is not None:
     target = {"cpu": "cpu", "cuda": "CUDA"}[platform]
-    jax.ffi.register_ffi_target(symbol, handler, platform=target)
+    native_library.register(library, "chibijax_splat", _OPERATIONS, target)
   return library
 
 
@@ -285,12 +276,7 @@ def _project(setup: _Setup) -> Definition:
 def _composite(setup: _Setup) -> Definition:
   """Makes the differentiable compositing for one set of static arguments.
 
-  Args:
-    setup: those arguments.
-
-  Returns:
-    A function of `composite`'s arrays; the offset must be None without
-    `absgrad`.
+  The offset must be None without `absgrad`.
   """
   forward, backward = _composite_operations(setup)
   absgrad = setup.absgrad

@@ -343,6 +343,8 @@ def test_command(tmp_path: pathlib.Path) -> None:
   [first, *_] = read("danbooru/chosen", out)
   assert list(first["labels"]) == ["comic"] and b"solo" in first["tags"]
   words[1] = "celeba"
+  wrong = CliRunner().invoke(app, [*words, "--config", "5k"])
+  assert wrong.exit_code == 2 and "'5k', and celeba has none" in wrong.output
   wrong = CliRunner().invoke(app, [*words, "--tag", "solo"])
   assert wrong.exit_code == 2 and "of danbooru, not of celeba" in wrong.output
 

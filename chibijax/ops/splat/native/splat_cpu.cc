@@ -21,6 +21,7 @@
 #include "composite.h"
 #include "composite_grad.h"
 #include "projection.h"
+#include "signatures.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace chibijax {
@@ -117,13 +118,13 @@ bool Agree(const Floats& means, const Floats& quats, const Floats& scales,
          Has(viewmats, {b, c, 4, 4}) && Has(ks, {b, c, 3, 3});
 }
 
-ffi::Error RunProject(ffi::ThreadPool pool, int64_t width, int64_t height,
-                      int64_t camera_model, float eps2d, float near, float far,
-                      float radius_clip, bool antialiased,
-                      bool normalize_quats, Floats means, Floats quats,
+ffi::Error RunProject(ffi::ThreadPool pool, Floats means, Floats quats,
                       Floats scales, Floats opacities, Floats viewmats,
                       Floats ks, FloatsOut means2d, FloatsOut conics,
-                      FloatsOut dimmed, FloatsOut depths, IntsOut radii) {
+                      FloatsOut dimmed, FloatsOut depths, IntsOut radii,
+                      int64_t width, int64_t height, int64_t camera_model,
+                      float eps2d, float near, float far, float radius_clip,
+                      bool antialiased, bool normalize_quats) {
   ProjectInputs in;
   if (!Agree(means, quats, scales, opacities, viewmats, ks, &in) ||
       !Has(*means2d, {in.b, in.c, in.n, 2}) ||
@@ -144,13 +145,14 @@ ffi::Error RunProject(ffi::ThreadPool pool, int64_t width, int64_t height,
 }
 
 ffi::Error RunProjectGrad(
-    ffi::ThreadPool pool, int64_t width, int64_t height, int64_t camera_model,
-    float eps2d, float near, float far, float radius_clip, bool antialiased,
-    bool normalize_quats, Floats means, Floats quats, Floats scales,
+    ffi::ThreadPool pool, Floats means, Floats quats, Floats scales,
     Floats opacities, Floats viewmats, Floats ks, Ints radii,
     Floats v_means2d, Floats v_conics, Floats v_dimmed, Floats v_depths,
     FloatsOut v_means, FloatsOut v_quats, FloatsOut v_scales,
-    FloatsOut v_opacities, FloatsOut v_viewmats, FloatsOut v_ks) {
+    FloatsOut v_opacities, FloatsOut v_viewmats, FloatsOut v_ks,
+    int64_t width, int64_t height, int64_t camera_model, float eps2d,
+    float near, float far, float radius_clip, bool antialiased,
+    bool normalize_quats) {
   ProjectInputs in;
   if (!Agree(means, quats, scales, opacities, viewmats, ks, &in) ||
       !Has(radii, {in.b, in.c, in.n, 2}) ||
@@ -228,13 +230,12 @@ bool IsMap(const Buffer& buffer, const Pictures& p, bool wanted) {
                 : buffer.element_count() == 0;
 }
 
-ffi::Error RunComposite(ffi::ThreadPool pool, float max_alpha,
-                        int64_t tile_size, bool with_depth, Floats means2d,
-                        Floats conics, Floats opacities, Floats colors,
-                        Floats depths, Ints radii, Floats background,
-                        FloatsOut image, FloatsOut transmittance,
-                        FloatsOut depth, IntsOut last, IntsOut order,
-                        IntsOut bins) {
+ffi::Error RunComposite(ffi::ThreadPool pool, Floats means2d, Floats conics,
+                        Floats opacities, Floats colors, Floats depths,
+                        Ints radii, Floats background, FloatsOut image,
+                        FloatsOut transmittance, FloatsOut depth, IntsOut last,
+                        IntsOut order, IntsOut bins, float max_alpha,
+                        int64_t tile_size, bool with_depth) {
   Pictures p;
   if (!Agree(means2d, conics, opacities, colors, depths, radii, background,
              image->dimensions(), max_alpha, with_depth, tile_size, &p) ||
@@ -259,13 +260,13 @@ ffi::Error RunComposite(ffi::ThreadPool pool, float max_alpha,
 }
 
 ffi::Error RunCompositeGrad(
-    ffi::ThreadPool pool, float max_alpha, int64_t tile_size, bool with_depth,
-    bool absgrad, Floats means2d, Floats conics, Floats opacities,
+    ffi::ThreadPool pool, Floats means2d, Floats conics, Floats opacities,
     Floats colors, Floats depths, Ints radii, Floats background,
     Floats transmittance, Ints last, Ints order, Ints bins, Floats v_image,
     Floats v_transmittance, Floats v_depth, FloatsOut v_means2d,
     FloatsOut v_conics, FloatsOut v_opacities, FloatsOut v_colors,
-    FloatsOut v_depths, FloatsOut v_abs) {
+    FloatsOut v_depths, FloatsOut v_abs, float max_alpha, int64_t tile_size,
+    bool with_depth, bool absgrad) {
   Pictures p;
   if (!Agree(means2d, conics, opacities, colors, depths, radii, background,
              v_image.dimensions(), max_alpha, with_depth, tile_size, &p))
@@ -314,99 +315,23 @@ ffi::Error RunCompositeGrad(
   });
 }
 
-auto ProjectAttributes() {
-  return ffi::Ffi::Bind()
-      .Ctx<ffi::ThreadPool>()
-      .Attr<int64_t>("width")
-      .Attr<int64_t>("height")
-      .Attr<int64_t>("camera_model")
-      .Attr<float>("eps2d")
-      .Attr<float>("near")
-      .Attr<float>("far")
-      .Attr<float>("radius_clip")
-      .Attr<bool>("antialiased")
-      .Attr<bool>("normalize_quats")
-      .Arg<Floats>()   // means
-      .Arg<Floats>()   // quats
-      .Arg<Floats>()   // scales
-      .Arg<Floats>()   // opacities
-      .Arg<Floats>()   // viewmats
-      .Arg<Floats>();  // Ks
-}
+// Of any rank: a wrong one is said by `Disagree`.
+template <int>
+using FloatsOf = Floats;
+template <int>
+using IntsOf = Ints;
+using Cpu = Signatures<FloatsOf, IntsOf>;
+
+auto Threads() { return ffi::Ffi::Bind().Ctx<ffi::ThreadPool>(); }
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_project, RunProject,
+                              Cpu::Project(Threads()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_project_grad, RunProjectGrad,
+                              Cpu::ProjectGrad(Threads()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_composite, RunComposite,
+                              Cpu::Composite(Threads()));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_composite_grad, RunCompositeGrad,
+                              Cpu::CompositeGrad(Threads()));
 
 }  // namespace splat
 }  // namespace chibijax
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_project,
-                              chibijax::splat::RunProject,
-                              chibijax::splat::ProjectAttributes()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Ints>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_project_grad,
-                              chibijax::splat::RunProjectGrad,
-                              chibijax::splat::ProjectAttributes()
-                                  .Arg<chibijax::splat::Ints>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_composite,
-                              chibijax::splat::RunComposite,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Attr<float>("max_alpha")
-                                  .Attr<int64_t>("tile_size")
-                                  .Attr<bool>("with_depth")
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Ints>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Ints>()
-                                  .Ret<chibijax::splat::Ints>()
-                                  .Ret<chibijax::splat::Ints>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_composite_grad,
-                              chibijax::splat::RunCompositeGrad,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Attr<float>("max_alpha")
-                                  .Attr<int64_t>("tile_size")
-                                  .Attr<bool>("with_depth")
-                                  .Attr<bool>("absgrad")
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Ints>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Ints>()
-                                  .Arg<chibijax::splat::Ints>()
-                                  .Arg<chibijax::splat::Ints>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Arg<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>()
-                                  .Ret<chibijax::splat::Floats>());

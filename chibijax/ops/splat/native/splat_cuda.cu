@@ -26,8 +26,8 @@
 #include <initializer_list>
 #include <limits>
 #include <string>
-#include <utility>
 
+#include "signatures.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace chibijax {
@@ -319,99 +319,23 @@ ffi::Error CompositeGradHandler(
   return Check(cudaGetLastError());
 }
 
-// binding.Arg<First>().Arg<Rest>()..., and so for results.
-template <class First, class... Rest, class Binding>
-auto Args(Binding&& binding) {
-  if constexpr (sizeof...(Rest) == 0) {
-    return std::move(binding).template Arg<First>();
-  } else {
-    return Args<Rest...>(std::move(binding).template Arg<First>());
-  }
-}
-template <class First, class... Rest, class Binding>
-auto Rets(Binding&& binding) {
-  if constexpr (sizeof...(Rest) == 0) {
-    return std::move(binding).template Ret<First>();
-  } else {
-    return Rets<Rest...>(std::move(binding).template Ret<First>());
-  }
-}
+using Gpu = Signatures<Array, Integers>;
 
 auto Stream() { return ffi::Ffi::Bind().Ctx<StreamContext>(); }
-
-// What `project` and `composite` take, and their gradients take first.
-template <class Binding>
-auto SceneArgs(Binding&& binding) {
-  return Args<Array<3>, Array<3>, Array<3>, Array<2>, Array<4>, Array<4>>(
-      std::move(binding));
-}
-template <class Binding>
-auto SplatArgs(Binding&& binding) {
-  return Args<Array<4>, Array<4>, Array<3>, Array<4>, Array<3>, Integers<4>,
-              Array<3>>(std::move(binding));
-}
-
-template <class Binding>
-auto ProjectOptionsOf(Binding&& binding) {
-  return std::move(binding)
-      .template Attr<int64_t>("width")
-      .template Attr<int64_t>("height")
-      .template Attr<int64_t>("camera_model")
-      .template Attr<float>("eps2d")
-      .template Attr<float>("near")
-      .template Attr<float>("far")
-      .template Attr<float>("radius_clip")
-      .template Attr<bool>("antialiased")
-      .template Attr<bool>("normalize_quats");
-}
-
-template <class Binding>
-auto CompositeOptionsOf(Binding&& binding) {
-  return std::move(binding)
-      .template Attr<float>("max_alpha")
-      .template Attr<int64_t>("tile_size")
-      .template Attr<bool>("with_depth");
-}
-
-auto ProjectBinding() {
-  return ProjectOptionsOf(
-      Rets<Array<4>, Array<4>, Array<3>, Array<3>, Integers<4>>(
-          SceneArgs(Stream())));
-}
-
-auto ProjectGradBinding() {
-  return ProjectOptionsOf(
-      Rets<Array<3>, Array<3>, Array<3>, Array<2>, Array<4>, Array<4>>(
-          Args<Integers<4>, Array<4>, Array<4>, Array<3>, Array<3>>(
-              SceneArgs(Stream()))));
-}
-
-auto CompositeBinding() {
-  return CompositeOptionsOf(
-      Rets<Array<5>, Array<4>, Array<4>, Integers<4>, Integers<3>, Integers<3>>(
-          SplatArgs(Stream().Ctx<Scratch>())));
-}
-
-auto CompositeGradBinding() {
-  return CompositeOptionsOf(
-             Rets<Array<4>, Array<4>, Array<3>, Array<4>, Array<3>, Array<4>>(
-                 Args<Array<4>, Integers<4>, Integers<3>, Integers<3>, Array<5>,
-                      Array<4>, Array<4>>(SplatArgs(Stream()))))
-      .Attr<bool>("absgrad");
-}
 
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_project, ProjectHandler,
-                              ProjectBinding(),
+                              Gpu::Project(Stream()),
                               {ffi::Traits::kCmdBufferCompatible});
 XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_project_grad, ProjectGradHandler,
-                              ProjectGradBinding(),
+                              Gpu::ProjectGrad(Stream()),
                               {ffi::Traits::kCmdBufferCompatible});
 XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_composite, CompositeHandler,
-                              CompositeBinding());
+                              Gpu::Composite(Stream().Ctx<Scratch>()));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(chibijax_splat_composite_grad,
-                              CompositeGradHandler, CompositeGradBinding(),
+                              CompositeGradHandler,
+                              Gpu::CompositeGrad(Stream()),
                               {ffi::Traits::kCmdBufferCompatible});
 
 }  // namespace splat
