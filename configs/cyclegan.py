@@ -30,7 +30,8 @@ def get_config(variant: str = "") -> ConfigDict:
   Raises:
     ValueError: for another variant.
   """
-  config = common.translation(cycle=10.0, identity=5.0, r1=0.0)
+  # cycle_end: the last weight of cycle relative to the first.
+  config = common.translation(cycle=10.0, cycle_end=1.0, identity=5.0, r1=0.0)
   config.total_steps = 200_000
   config.model = ConfigDict(
     {
@@ -55,14 +56,15 @@ def _quick(config: ConfigDict) -> None:
 
   Apart from narrower networks: chibis without backgrounds, which no photo
   foretells; averaged weights, which hide the last steps' noise; weaker ties to
-  the photo, so that shapes move early; and discriminators whose slope is
-  penalised, against coloured noise.
+  the photo, so that shapes move early, and weaker still towards the end; and
+  discriminators whose slope is penalised. The last two are against coloured
+  noise.
   """
   common.small_portraits(config)
   config.model.generator.update(width=32, blocks=4)
   config.model.discriminator.update(width=32, layers=3)
   config.model.batch_calls = True
-  config.loss.update(cycle=5.0, identity=2.0, r1=1.0)
+  config.loss.update(cycle=5.0, cycle_end=0.1, identity=2.0, r1=1.0)
   config.optim.lr = 3e-4
 
 

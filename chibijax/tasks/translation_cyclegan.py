@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from chibijax.core import optim
 from chibijax.core.types import (
@@ -25,6 +25,7 @@ from chibijax.core.types import (
   TrainState,
   inference_params,
 )
+from chibijax.errors import UserError
 from chibijax.losses import adversarial, translation
 from chibijax.models import resnet
 from chibijax.models.patchgan import PatchDiscriminator
@@ -50,7 +51,10 @@ class CycleGan:
     discriminator: the network of both domains.
     gen_optimizer: optimiser of both generators together.
     disc_optimizer: optimiser of both discriminators together.
-    cycle: weight of cycle consistency.
+    cycle: weight of cycle consistency, at first.
+    cycle_end: its weight at the last step relative to the first: below 1 it
+      falls in a straight line (Wang and Lin 2018).
+    steps: of the whole run.
     identity: weight of the identity loss; 0 saves its two generator calls.
     r1: weight of the penalty on the discriminators' slopes; 0 in the recipe.
     pool_size: pictures in each domain's pool of fakes; 0 shows the latest.
@@ -69,6 +73,8 @@ class CycleGan:
   gen_optimizer: optax.GradientTransformation
   disc_optimizer: optax.GradientTransformation
   cycle: float = 10.0
+  cycle_end: float = 1.0
+  steps: int = 1
   identity: float = 5.0
   r1: float = 0.0
   pool_size: int = 50
@@ -124,6 +130,7 @@ class CycleGan:
     pictures: tuple[Images, Images],
     disc: Params,
     key: PRNGKeyArray | None = None,
+    step: Int[Array, ""] | int = 0,
   ) -> tuple[Float[Array, ""], tuple[tuple[Images, Images], Metrics]]:
     """Loss of both generators (Zhu et al. 2017, eq. 3 and section 5.2).
 
@@ -132,6 +139,7 @@ class CycleGan:
       pictures: of domains a and b in [-1, 1].
       disc: parameters by name in `DISCRIMINATORS`, held fixed.
       key: for the extra losses; None leaves them out.
+      step: of the run, which the cycle's weight may depend on.
 
     Returns:
       The loss and ((fake_a, fake_b), metrics); metrics are unweighted.
@@ -155,7 +163,7 @@ class CycleGan:
     cycle = translation.cycle_consistency(
       back_a, a
     ) + translation.cycle_consistency(back_b, b)
-    loss = fooled + self.cycle * cycle
+    loss = fooled + self.cycle_weight(step) * cycle
     metrics = {"loss/adversarial": fooled, "loss/cycle": cycle}
     if with_identity:
       same = translation.identity(same_a[0], a)
@@ -177,6 +185,20 @@ class CycleGan:
         for title, value in found.items():
           metrics[title] = metrics.get(title, 0.0) + value
     return loss, ((fake_a, fake_b), {"loss/generator": loss, **metrics})
+
+  def cycle_weight(
+    self, step: Int[Array, ""] | int
+  ) -> Float[Array, ""] | float:
+    """The weight of cycle consistency at a step, counted from 0.
+
+    A chibi does not show what is behind a head. A photo can only come back
+    from it if the generator hides that in the chibi, as coloured noise: once
+    the two domains have found each other, less of this loss is more.
+    """
+    if self.cycle_end == 1:
+      return self.cycle
+    last = self.cycle * self.cycle_end
+    return optax.linear_schedule(self.cycle, last, self.steps)(step)
 
   def discriminator_loss(
     self,
@@ -219,7 +241,9 @@ class CycleGan:
 
     gradient = optim.value_and_grad(self.generator_loss, self.microbatches)
     extra_key = jax.random.fold_in(key, 2) if self.extras.active else None
-    (_, (fakes, metrics)), grads = gradient(gen, (a, b), disc, extra_key)
+    (_, (fakes, metrics)), grads = gradient(
+      gen, (a, b), disc, extra_key, state.step
+    )
     gen, gen_opt = common.update(
       self.gen_optimizer, grads, state.opt["gen"], gen
     )
@@ -337,7 +361,7 @@ def build(config: Any, axis: Axis | None = None) -> CycleGan:
     config: `model.generator` (width, blocks), `model.discriminator` (width,
       layers), `model.pool_size`, `loss.cycle`, `loss.identity`; optional:
       `model.generator.remat`, `model.batch_calls`, `model.init`, `loss.r1`,
-      and `translation_extras`' losses.
+      `loss.cycle_end`, and `translation_extras`' losses.
     axis: the data axis under pmap; None is the global view of jit.
 
   Returns:
@@ -347,6 +371,9 @@ def build(config: Any, axis: Axis | None = None) -> CycleGan:
     UserError: if a value is out of range.
   """
   model, loss = config.model, config.loss
+  end = loss.get("cycle_end", 1.0)
+  if not 0 <= end <= 1:
+    raise UserError(f"loss.cycle_end is {end}, expected a share in [0, 1].")
   common.check_config(config, "loss.cycle", "loss.identity", "model.pool_size")
   axis = axis or Axis()
   return CycleGan(
@@ -355,6 +382,8 @@ def build(config: Any, axis: Axis | None = None) -> CycleGan:
     gen_optimizer=optim.make(config.optim, config.total_steps, axis),
     disc_optimizer=optim.make(config.optim, config.total_steps, axis),
     cycle=loss.cycle,
+    cycle_end=end,
+    steps=config.total_steps,
     identity=loss.identity,
     r1=common.r1_weight(config),
     pool_size=model.pool_size,

@@ -203,16 +203,22 @@ def _augmented_photos(task) -> jax.Array:
 
 def test_no_pool_and_no_identity() -> None:
   task = translation.build(
-    _config(**{"model.pool_size": 0, "loss.identity": 0.0})
+    _config(
+      total_steps=4,
+      **{"model.pool_size": 0, "loss.identity": 0.0, "loss.cycle_end": 0.2},
+    )
   )
   state = jax.eval_shape(lambda k: task.init(k, spec_of(_batch())), KEY)
   assert state.extra == {} and state.ema == {}
   _, metrics = jax.eval_shape(task.train_step, state, _batch(), KEY)
   assert "loss/identity" not in metrics
   gen, disc, a, b = _parts(_first_state())
-  loss, (_, metrics) = jax.jit(task.generator_loss)(gen, (a, b), disc)
-  total = metrics["loss/adversarial"] + 10 * metrics["loss/cycle"]
-  assert float(loss) == pytest.approx(float(total))
+  compute = jax.jit(task.generator_loss)
+  # The cycle's weight falls from 10 to 2 in four steps.
+  for step, weight in ((0, 10), (1, 8), (4, 2)):
+    loss, (_, metrics) = compute(gen, (a, b), disc, None, jnp.int32(step))
+    total = metrics["loss/adversarial"] + weight * metrics["loss/cycle"]
+    assert float(loss) == pytest.approx(float(total))
 
 
 def _parts(state: TrainState):
