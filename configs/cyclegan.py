@@ -5,14 +5,14 @@ Variants: `configs/cyclegan.py:quick` (64 px, CPU, minutes), `:smoke` (tests).
 Own pictures: --config.data.source_a=folder --config.data.path_a=photos
   --config.data.source_b=folder --config.data.path_b=chibis
 Hardware: one GPU or TPU for the full recipe; 4 CPU cores for :quick.
-Measured: :quick with --config.data.examples=4000 --config.total_steps=6000
-  --config.ema=0.995, 2 threads of 4 busy cores, 120 min: 1,000 held-out pairs
-  (benchmarks/quality.py) at PD-squeeze-keras 3.37 [3.31, 3.42], KID-squeeze
-  3.23 [3.15, 3.32], L1 0.105, PSNR 14.6 dB, SSIM 0.44; the chibi of the nearest
-  of the training portraits: 3.12 [3.05, 3.19], 0.02, 0.107, 14.1, 0.46. That
-  run on 64 pairs at step 1,500, where :quick ends: L1 0.123, PSNR 13.4, SSIM
-  0.38. With random crops (load_size 72), which no photo foretells, 1,600 steps
-  and 1,000 pictures came to PD 5.73, KID 5.72, L1 0.153.
+Measured: three runs of :quick with --config.data.examples=4000, each from the
+  last one's weights (init_from), 2 threads of 4 busy cores, 226 min: 6,000
+  steps without R1 and with the cycle's weight kept, 3,000 with R1, and 2,400
+  with loss.cycle=1 and ema=0.998. 1,000 held-out pairs (benchmarks/quality.py)
+  at PD-squeeze-keras 3.11 [3.06, 3.16], KID-squeeze 2.32 [2.23, 2.40], L1
+  0.098, PSNR 15.0 dB, SSIM 0.49; after the 6,000: 3.37, 3.23, 0.105, 14.6,
+  0.44. The chibi of the nearest of the training portraits: 3.12 [3.05, 3.19],
+  0.02, 0.107, 14.1, 0.46.
   The full recipe: 5.8 s a step on 4 CPU cores; not yet trained on a GPU.
 """
 

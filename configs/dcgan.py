@@ -4,7 +4,10 @@ python -m chibijax.main --config=configs/dcgan.py --workdir=runs/dcgan
 Variants: `configs/dcgan.py:minimax` (the original game's loss), `:labelled`
   (told what to draw), `:quick` (CPU, minutes), `:smoke` (tests).
 Hardware: one GPU for the full recipe; 4 CPU cores for :quick.
-Measured: not yet.
+Measured: :quick with --config.data.examples=4000, one thread of a busy CPU
+  (load 12 on 4 cores), 26 min: KID-squeeze 3.61 [3.51, 3.70] to 1,000 held-out
+  chibis (benchmarks/quality.py): heads, eyes and hair of all kinds, grainy. The
+  full recipe: not yet trained.
 """
 
 from ml_collections import ConfigDict

@@ -181,7 +181,7 @@ def find_weights(where: pathlib.Path | None, name: str) -> pathlib.Path | None:
   if where is not None and not where.exists():
     raise UserError(f"--weights {where} is missing.")
   found = suite.find_weights(name, where)
-  if found is None and name in fetch.CATALOGUE:
+  if found is None:
     found = fetch.find(name)
     if found is None and not name.startswith("lpips-"):
       raise UserError(

@@ -147,7 +147,7 @@ def find_features(
     names = (named[0] if named else "squeezenet",)
   for name in names:
     found = features.find(name, path)
-    if found is None and path is None and name in fetch.CATALOGUE:
+    if found is None and path is None:
       found = fetch.find(name)
     if found is not None:
       return features.load(name, found)

@@ -70,7 +70,7 @@ def test_names_that_differ_are_sets(
   ("words", "sentence"),
   [
     (("-m", "kid_vgg"), "run `chibijax fetch vgg16`"),
-    (("-m", "fd_inception"), "set CHIBIJAX_INCEPTION"),
+    (("-m", "fd_inception"), "chibijax fetch inception"),
     (("-m", "nonsense"), "no metric 'nonsense'"),
     (("-m", "kid_squeeze", "--weights", "/none"), "/none is missing"),
     (("--reference", "x"), "expected target or source"),
