@@ -5,14 +5,15 @@ Variants: `configs/cyclegan.py:quick` (64 px, CPU, minutes), `:smoke` (tests).
 Own pictures: --config.data.source_a=folder --config.data.path_a=photos
   --config.data.source_b=folder --config.data.path_b=chibis
 Hardware: one GPU or TPU for the full recipe; 4 CPU cores for :quick.
-Measured: three runs of :quick with --config.data.examples=4000, each from the
-  last one's weights (init_from), 2 threads of 4 busy cores, 226 min: 6,000
-  steps without R1 and with the cycle's weight kept, 3,000 with R1, and 2,400
-  with loss.cycle=1 and ema=0.998. 1,000 held-out pairs (benchmarks/quality.py)
-  at PD-squeeze-keras 3.11 [3.06, 3.16], KID-squeeze 2.32 [2.23, 2.40], L1
-  0.098, PSNR 15.0 dB, SSIM 0.49; after the 6,000: 3.37, 3.23, 0.105, 14.6,
-  0.44. The chibi of the nearest of the training portraits: 3.12 [3.05, 3.19],
-  0.02, 0.107, 14.1, 0.46.
+Measured: :quick, 3 threads of 4 cores, 15 min: 1,000 held-out pairs
+  (benchmarks/quality.py) at PD-squeeze-keras 4.80 [4.74, 4.86], KID-squeeze
+  4.27 [4.17, 4.38], L1 0.114, PSNR 14.0 dB, SSIM 0.40; with an ema of 0.99 KID
+  5.18. Three runs of it with --config.data.examples=4000, each from the last
+  one's weights (init_from), 2 threads of 4 busy cores, 226 min: 6,000 steps
+  without R1 and with the cycle's weight kept, 3,000 with R1, and 2,400 with
+  loss.cycle=1: 3.11 [3.06, 3.16], 2.32 [2.23, 2.40], 0.098, 15.0, 0.49; after
+  the 6,000: 3.37, 3.23, 0.105, 14.6, 0.44. The chibi of the nearest of the
+  training portraits: 3.12 [3.05, 3.19], 0.02, 0.107, 14.1, 0.46.
   The full recipe: 5.8 s a step on 4 CPU cores; not yet trained on a GPU.
 """
 
@@ -64,6 +65,7 @@ def _quick(config: ConfigDict) -> None:
   config.model.generator.update(width=32, blocks=4)
   config.model.discriminator.update(width=32, layers=3)
   config.model.batch_calls = True
+  config.ema = 0.998
   config.loss.update(cycle=5.0, cycle_end=0.1, identity=2.0, r1=1.0)
   config.optim.lr = 3e-4
 
