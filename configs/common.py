@@ -243,6 +243,16 @@ def chibi_gan(config: ConfigDict) -> None:
   )
 
 
+def labelled_chibis(config: ConfigDict) -> None:
+  """Shows both networks of a GAN the artist's attributes.
+
+  Args:
+    config: what `chibi_gan` and the experiment set.
+  """
+  config.model.conditional = True
+  config.data.update(domain_a="labelled_chibi", flip=False)
+
+
 def quick_dcgan(config: ConfigDict) -> None:
   """Makes a run of DCGAN's networks as small as a CPU wants it.
 

@@ -36,17 +36,11 @@ def get_config(variant: str = "") -> ConfigDict:
   config.optim.update(lr=2e-4, b1=0.5, b2=0.999)
   variants = {
     "minimax": _minimax,
-    "labelled": _labelled,
+    "labelled": common.labelled_chibis,
     "quick": common.quick_dcgan,
     "smoke": common.smallest_dcgan,
   }
   return common.apply_variant(config, variant, variants, "configs/dcgan.py")
-
-
-def _labelled(config: ConfigDict) -> None:
-  """Both networks see the artist's attributes."""
-  config.model.conditional = True
-  config.data.domain_a = "labelled_chibi"
 
 
 def _minimax(config: ConfigDict) -> None:

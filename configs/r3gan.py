@@ -44,14 +44,12 @@ def get_config(variant: str = "") -> ConfigDict:
   )
   config.loss.update(name="relativistic", r1=2.0, r2=2.0, penalty_end=0.1)
   config.optim.update(lr=2e-4, lr_end=5e-5, b1=0.0, b2=0.9, b2_end=0.99)
-  variants = {"labelled": _labelled, "quick": _quick, "smoke": _smoke}
+  variants = {
+    "labelled": common.labelled_chibis,
+    "quick": _quick,
+    "smoke": _smoke,
+  }
   return common.apply_variant(config, variant, variants, "configs/r3gan.py")
-
-
-def _labelled(config: ConfigDict) -> None:
-  """Both networks see the artist's attributes."""
-  config.model.conditional = True
-  config.data.update(domain_a="labelled_chibi", flip=False)
 
 
 def _quick(config: ConfigDict) -> None:
@@ -73,7 +71,7 @@ def _quick(config: ConfigDict) -> None:
 
 def _smoke(config: ConfigDict) -> None:
   """The same mathematics at the smallest size that still uses every part."""
-  _labelled(config)
+  common.labelled_chibis(config)
   common.smallest(config)
   config.anneal_images = 16
   config.half_life = 8.0

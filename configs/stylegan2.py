@@ -60,14 +60,12 @@ def get_config(variant: str = "") -> ConfigDict:
   config.ramp = 0.05  # half-life at most this share of the pictures seen
   config.augment.name = "ada"
   config.optim.update(lr=2.5e-3, b1=0.0, b2=0.99)
-  variants = {"labelled": _labelled, "quick": _quick, "smoke": _smoke}
+  variants = {
+    "labelled": common.labelled_chibis,
+    "quick": _quick,
+    "smoke": _smoke,
+  }
   return common.apply_variant(config, variant, variants, "configs/stylegan2.py")
-
-
-def _labelled(config: ConfigDict) -> None:
-  """Both networks see the artist's attributes."""
-  config.model.conditional = True
-  config.data.update(domain_a="labelled_chibi", flip=False)
 
 
 def _quick(config: ConfigDict) -> None:
@@ -89,7 +87,7 @@ def _quick(config: ConfigDict) -> None:
 
 def _smoke(config: ConfigDict) -> None:
   """The same mathematics at the smallest size that still uses every part."""
-  _labelled(config)
+  common.labelled_chibis(config)
   common.smallest(config)
   config.precision = "float32"
   config.half_life = 8.0

@@ -39,14 +39,12 @@ def get_config(variant: str = "") -> ConfigDict:
   )
   config.loss.update(name="wasserstein", gradient_penalty=10.0)
   config.optim.update(lr=1e-4, b1=0.0, b2=0.9)
-  variants = {"labelled": _labelled, "quick": _quick, "smoke": _smoke}
+  variants = {
+    "labelled": common.labelled_chibis,
+    "quick": _quick,
+    "smoke": _smoke,
+  }
   return common.apply_variant(config, variant, variants, "configs/wgan_gp.py")
-
-
-def _labelled(config: ConfigDict) -> None:
-  """Both networks see the artist's attributes."""
-  config.model.conditional = True
-  config.data.domain_a = "labelled_chibi"
 
 
 def _quick(config: ConfigDict) -> None:

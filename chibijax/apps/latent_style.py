@@ -88,7 +88,7 @@ class StyleSpace(latent.Space):
     Raises:
       UserError: if there is no such layer.
     """
-    latent_walk.path(stops, frames)
+    latent_walk.check_path(stops, frames)
     self._check_layer(first_layer)
     apart = stops.reshape(len(stops), self.layers, -1)
     kept = jnp.arange(self.layers)[None, :, None] < first_layer

@@ -61,15 +61,28 @@ def path(stops: Latents, frames: int) -> Float[Array, "m l"]:
   Raises:
     ValueError: for fewer stops or frames.
   """
-  if len(stops) < 2 or frames < 2:
-    raise ValueError(
-      f"a path needs 2 stops and 2 frames, got {len(stops)} and {frames}."
-    )
+  check_path(stops, frames)
   parts = []
   for k in range(frames - 1):
     parts.append(slerp(stops[:-1], stops[1:], k / (frames - 1)))
   rows = jnp.stack(parts, 1).reshape(-1, stops.shape[-1])
   return jnp.concatenate([rows, stops[-1:]])
+
+
+def check_path(stops: Latents, frames: int) -> None:
+  """Refuses what no path can be made of.
+
+  Args:
+    stops: as of `path`.
+    frames: as of `path`.
+
+  Raises:
+    ValueError: for fewer than two stops or frames.
+  """
+  if len(stops) < 2 or frames < 2:
+    raise ValueError(
+      f"a path needs 2 stops and 2 frames, got {len(stops)} and {frames}."
+    )
 
 
 def breed(

@@ -22,7 +22,6 @@ from chibijax.models import face_parser
 from chibijax.models.face_parser import LandmarkNet
 
 VARIABLE = "CHIBIJAX_LANDMARKS"
-# Faces of a call of the network: one program for any number of them.
 
 
 def from_points(

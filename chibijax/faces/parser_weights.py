@@ -24,6 +24,7 @@ from chibijax.errors import UserError
 # Ours have 2.5 MB; anything far beyond is not what it claims to be.
 MAX_BYTES = 64 << 20
 FOLDER = pathlib.Path(__file__).parent / "weights"
+# Pictures of a call of a network: one program for any number of them.
 _BATCH = 8
 
 
